@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Tracked flows. sg_flow_index (HASH, preallocated) maps a key to a slot of sg_flows (ARRAY): the
+ * HASH arbitrates uniqueness with BPF_NOEXIST, the flat records are what is read, swept and shown.
+ */
+#pragma once
+
+#include <sgbpf/abi/abi.h>
+
+/*
+ * Normalised by side, not by direction: local = the workload's end, so one lookup serves both.
+ *
+ *   offset size
+ *        0   16  local: address, wire order; IPv4 in the first 4 bytes, rest 0
+ *       16   16  remote
+ *       32    2  local_port: wire order; ICMP query: identifier; other protocols: 0
+ *       34    2  remote_port: wire order; ICMP query: SG_ICMP_KEY(class, asker); other protocols: 0
+ *       36    2  interface_slot
+ *       38    1  protocol: IP protocol number of the upper layer
+ *       39    1  family: enum sg_family
+ */
+struct sg_flow_key {
+    __u8 local[16];
+    __u8 remote[16];
+    __be16 local_port;
+    __be16 remote_port;
+    __u16 interface_slot;
+    __u8 protocol;
+    __u8 family;
+};
+SG_ABI_SIZE(struct sg_flow_key, 40);
+SG_ABI_OFFSET(struct sg_flow_key, interface_slot, 36);
+
+/* remote_port of an ICMP query flow (host order number, stored as is): request type, and who asked. */
+#define SG_ICMP_KEY(request_type, asked_by_local) ((__u16)((request_type) | ((asked_by_local) ? 0x100 : 0)))
+
+/* The idle timer that applies is a function of the state alone; see bpf/flow_state.h. */
+enum sg_flow_state {
+    SG_FLOW_FREE = 0,             /* on the free list, or being freed */
+    SG_FLOW_BUSY = 1,             /* one CPU is (re)writing the record: treat as absent, try again */
+    SG_FLOW_SYN_SENT = 2,         /* TCP: opener's SYN seen */
+    SG_FLOW_SYN_RECEIVED = 3,     /* TCP: answered by SYN-ACK, or SYNs crossed (SG-5.62) */
+    SG_FLOW_ESTABLISHED = 4,      /* TCP: opener acknowledged the answer */
+    SG_FLOW_FIN_WAIT = 5,         /* TCP: FIN from the opener only */
+    SG_FLOW_CLOSE_WAIT = 6,       /* TCP: FIN from the other side only */
+    SG_FLOW_TIME_WAIT = 7,        /* TCP: FIN from both sides */
+    SG_FLOW_RESET = 8,            /* TCP: RST seen */
+    SG_FLOW_UDP_ASKED = 9,        /* UDP: opener's datagrams only */
+    SG_FLOW_UDP_ANSWERED = 10,    /* UDP: answered once */
+    SG_FLOW_UDP_ASKED_AGAIN = 11, /* UDP: a request after the answer */
+    SG_FLOW_UDP_STREAM = 12,      /* UDP: second reply after a second request (SG-5.32) */
+    SG_FLOW_ICMP = 13,            /* ICMP query */
+    SG_FLOW_OTHER = 14,           /* any other protocol (SG-5.4) */
+    SG_FLOW_STATES = 15,
+};
+
+/* Tier of a flow. All flows are SG_TIER_NONE until tiers are budgeted (issue 4). */
+enum sg_flow_tier { SG_TIER_NONE = 0 };
+
+/*
+ * The state word, one u64, changed only by compare-and-exchange:
+ *   bits  0..7  state      bits  8..15 tier      bits 16..23 budget charged
+ *   bits 24..31 flags      bits 32..63 incarnation of the slot
+ */
+#define SG_WORD_STATE(word) ((__u8)(word))
+#define SG_WORD_TIER(word) ((__u8)((word) >> 8))
+#define SG_WORD_BUDGET(word) ((__u8)((word) >> 16))
+#define SG_WORD_FLAGS(word) ((__u8)((word) >> 24))
+#define SG_WORD_INCARNATION(word) ((__u32)((word) >> 32))
+
+enum sg_flow_flags {
+    SG_FLOW_OPENED_OUT = 1 << 0, /* opened by the workload; clear = opened from outside */
+};
+
+/*
+ * A record is two cache lines: the first decides, the second accounts.
+ *
+ *   offset size
+ *        0   40  key
+ *       40    8  word: see above
+ *       48    4  last_seen: ticks, low 32 bits (sg_control.ticks_per_second)
+ *       52    4  epoch: of the interface when the flow was last judged
+ *       56    4  rule: slot of the rule that admitted the flow
+ *       60    1  icmp_type   ) of the packet that opened the flow,
+ *       61    1  icmp_code   ) to judge it again later
+ *       62    2  pad
+ *       64   32  packets, bytes: [0] from the opener, [1] towards it
+ *       96   24  window: [0] of the opener, [1] of the other side (TCP, strict mode; zero until then)
+ *      120    4  created: ticks, low 32 bits
+ *      124    2  scale: TCP window scale of each side
+ *      126    2  pad
+ */
+struct sg_tcp_window {
+    __u32 end;
+    __u32 max_end;
+    __u32 max_window;
+};
+SG_ABI_SIZE(struct sg_tcp_window, 12);
+
+struct sg_flow {
+    struct sg_flow_key key;
+    __u64 word;
+    __u32 last_seen;
+    __u32 epoch;
+    __u32 rule;
+    __u8 icmp_type;
+    __u8 icmp_code;
+    __u16 pad0;
+    __u64 packets[2];
+    __u64 bytes[2];
+    struct sg_tcp_window window[2];
+    __u32 created;
+    __u8 scale[2];
+    __u16 pad1;
+};
+SG_ABI_SIZE(struct sg_flow, 128);
+SG_ABI_OFFSET(struct sg_flow, word, 40);
+SG_ABI_OFFSET(struct sg_flow, packets, 64);
+SG_ABI_OFFSET(struct sg_flow, created, 120);
+
+/* Idle timers without an API name, seconds (SG-5 table 5.5). */
+#define SG_SECONDS_SYN_SENT 120
+#define SG_SECONDS_SYN_RECEIVED 60
+#define SG_SECONDS_FIN_WAIT 120
+#define SG_SECONDS_CLOSE_WAIT 60
+#define SG_SECONDS_TIME_WAIT 120
+#define SG_SECONDS_RESET 10
+#define SG_SECONDS_ICMP 30
+#define SG_SECONDS_OTHER 600
+
+/* What `sg_flush` (BPF_PROG_TEST_RUN) is asked for, as the test packet after 14 bytes of zeros. */
+struct sg_flush {
+    __u32 first_slot;     /* in: where to start; out: where to go on */
+    __u32 slots;          /* in: how many to look at */
+    __u32 removed;        /* out: added to */
+    __u16 interface_slot; /* 0 = any */
+    __u8 family;          /* of `remote`; SG_FAMILIES = any address */
+    __u8 remote_bits;     /* prefix length of `remote` */
+    __u8 remote[16];      /* wire order */
+    __u8 protocol;        /* with any_protocol = 0 */
+    __u8 any_protocol;
+    __u16 pad0;
+    __u32 rule; /* 0 = any */
+};
+SG_ABI_SIZE(struct sg_flush, 40);

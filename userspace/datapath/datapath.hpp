@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The seam to the kernel: abstract Datapath, so that everything above it runs in a unit test with
+// FakeDatapath (tests/support). It knows edits, ABI structs and devices; never groups or rules.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sgbpf/abi/config.h>
+#include <sgbpf/abi/flow.h>
+#include <sgbpf/abi/interface.h>
+#include <sgbpf/abi/verdict.h>
+#include <sgbpf/prefix.hpp>
+#include <sgbpf/result.hpp>
+
+#include "image/edit_list.hpp"
+#include "image/maps.hpp"
+
+namespace sgbpf {
+
+using Digest = std::array<std::uint8_t, 32>;
+
+struct ControlState {
+    std::uint64_t generation = 0;
+    std::uint64_t pending = 0;  // != 0: a commit was interrupted
+    Digest digest{};
+    std::uint32_t ticks_per_second = 0;
+    std::uint64_t epoch_counter = 0;
+};
+
+// Contents of the policy maps as they are, for repair. Array elements that are all zero are left out.
+struct RawRow {
+    std::vector<std::byte> key;
+    std::vector<std::byte> value;
+};
+using RawMaps = std::map<MapId, std::vector<RawRow>>;
+
+// A network device as rtnetlink describes it.
+struct Device {
+    std::string netns;  // name under /run/netns, empty = the caller's namespace
+    int ifindex = 0;
+    std::string name;
+    std::string alias;
+    std::string kind;         // IFLA_INFO_KIND: "tun", "veth", "macvtap", "bridge" ...; empty = physical
+    std::string master_kind;  // kind of the device it is a port of, empty = none
+    MacAddress mac;
+    unsigned hardware_type = 1;  // ARPHRD_*; 1 = Ethernet
+    bool is_loopback = false;
+    bool is_representor = false;  // has a phys_port_name of a VF or SF
+};
+
+enum class HookChoice { kAuto, kTcx, kClsact };
+
+struct AttachRequest {
+    Device device;
+    std::uint32_t interface_slot = 0;
+    std::string interface_id;  // names the pins
+    HookChoice hook = HookChoice::kAuto;
+};
+
+// What is in force at one device, both directions.
+struct Attachment {
+    Device device;  // ifindex 0: the device is gone, only pins are left
+    std::uint32_t interface_slot = 0;
+    std::string interface_id;
+    std::string hook;                                // "tcx" or "clsact"
+    std::array<unsigned, SG_DIRECTIONS> position{};  // 1 = first
+    std::array<unsigned, SG_DIRECTIONS> programs{};  // on the hook, ours included
+    std::vector<std::string> foreign_before;         // programs of others that run before ours
+    std::string problem;                             // empty = both directions attached and bound
+};
+
+struct FlowFilter {
+    std::optional<std::uint32_t> interface_slot;
+    std::optional<Prefix> peer;
+    std::optional<Protocol> protocol;
+    std::optional<bool> established_only;
+    std::size_t limit = 0;  // 0 = all
+};
+struct FlowSnapshot {
+    std::vector<sg_flow> flows;
+    std::uint64_t now = 0;  // ticks, to tell ages
+    std::uint32_t ticks_per_second = 0;
+    std::uint64_t live = 0;  // matching, also those beyond the limit
+};
+
+struct MapUsage {
+    std::string name;
+    std::uint64_t used = 0;
+    std::uint64_t limit = 0;
+    std::uint64_t bytes = 0;  // kernel memory, as fdinfo says
+};
+
+class Datapath {
+public:
+    virtual ~Datapath() = default;
+
+    // Opens what is pinned, or creates it (maps, free slots, sweeper) when `create`. Errors: no
+    // bpffs, pins of another ABI version, capacities that differ from the pinned maps' (named).
+    virtual Result<void> open(const Capacities& capacities, bool create) = 0;
+    // True when nothing is pinned: a host that never applied anything.
+    virtual Result<bool> is_empty() = 0;
+    virtual Result<Capacities> capacities() = 0;
+
+    // Commit. One writer at a time (the caller holds the lock).
+    virtual Result<ControlState> control() = 0;
+    virtual Result<RawMaps> read_maps() = 0;
+    // Performs edits [first, first + count) in order. An error names map and edit; what was written
+    // before it stays.
+    virtual Result<void> write(const EditList& edits, std::size_t first, std::size_t count) = 0;
+    virtual Result<void> set_pending(std::uint64_t generation) = 0;
+    virtual Result<void> set_epoch_counter(std::uint64_t epoch) = 0;
+    virtual Result<void> flip(std::uint64_t generation, const Digest& digest) = 0;
+    virtual Result<void> wait_grace_period() = 0;
+
+    // Devices and hooks.
+    virtual Result<std::vector<Device>> devices(const std::string& netns) = 0;
+    virtual Result<Attachment> attach(const AttachRequest& request) = 0;
+    virtual Result<void> detach(const Attachment& attachment) = 0;
+    virtual Result<std::vector<Attachment>> attachments() = 0;
+    // Unpins and detaches everything of ours.
+    virtual Result<void> remove_all() = 0;
+
+    // Reading and flushing.
+    virtual Result<FlowSnapshot> read_flows(const FlowFilter& filter) = 0;
+    virtual Result<sg_counters> read_counters(std::uint32_t interface_slot) = 0;  // summed over CPUs
+    virtual Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) = 0;
+    virtual Result<std::uint64_t> flush_flows(const sg_flush& what) = 0;  // how many were removed
+    virtual Result<std::vector<MapUsage>> map_usage() = 0;
+};
+
+}  // namespace sgbpf
