@@ -30,7 +30,6 @@ struct ControlState {
     std::uint64_t pending = 0;  // != 0: a commit was interrupted
     Digest digest{};
     std::uint32_t ticks_per_second = 0;
-    std::uint64_t epoch_counter = 0;
 };
 
 // Contents of the policy maps as they are, for repair. Array elements that are all zero are left out.
@@ -114,7 +113,6 @@ public:
     // before it stays.
     virtual Result<void> write(const EditList& edits, std::size_t first, std::size_t count) = 0;
     virtual Result<void> set_pending(std::uint64_t generation) = 0;
-    virtual Result<void> set_epoch_counter(std::uint64_t epoch) = 0;
     virtual Result<void> flip(std::uint64_t generation, const Digest& digest) = 0;
     virtual Result<void> wait_grace_period() = 0;
 

@@ -29,6 +29,6 @@ struct sg_control {
     __u8 digest[32];   /* of the image in force: tells whether a cached copy is current */
     __u32 abi_version; /* SG_ABI_VERSION */
     __u32 ticks_per_second;
-    __u64 epoch_counter; /* last epoch handed out to an interface */
+    __u64 pad;
 };
 SG_ABI_SIZE(struct sg_control, 64);
