@@ -20,10 +20,9 @@
 
 #include "image/edit_list.hpp"
 #include "image/maps.hpp"
+#include "image/raw_maps.hpp"
 
 namespace sgbpf {
-
-using Digest = std::array<std::uint8_t, 32>;
 
 struct ControlState {
     std::uint64_t generation = 0;
@@ -31,13 +30,6 @@ struct ControlState {
     Digest digest{};
     std::uint32_t ticks_per_second = 0;
 };
-
-// Contents of the policy maps as they are, for repair. Array elements that are all zero are left out.
-struct RawRow {
-    std::vector<std::byte> key;
-    std::vector<std::byte> value;
-};
-using RawMaps = std::map<MapId, std::vector<RawRow>>;
 
 // A network device as rtnetlink describes it.
 struct Device {

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// FakeDatapath: the Datapath seam in memory. Maps behave as the kernel's: array bounds, capacities,
+// longest match. Devices and attachments are plain vectors that a test sets.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "datapath/datapath.hpp"
+
+namespace sgbpf::test {
+
+class FakeDatapath : public Datapath {
+public:
+    using Bytes = std::vector<std::byte>;
+
+    // What a test sets and looks at.
+    std::vector<Device> device_list;
+    std::vector<Attachment> attachment_list;
+    std::optional<std::size_t> stop_after_edits;  // write() fails after this many more edits
+    std::size_t edits_written = 0;
+    std::size_t grace_periods = 0;
+    bool opened = false;
+    bool pinned = false;  // something was ever created
+    std::vector<sg_flush> flushes;
+    std::optional<Error> next_attach_error;
+
+    Result<void> open(const Capacities& capacities, bool create) override;
+    Result<bool> is_empty() override { return !pinned; }
+    Result<Capacities> capacities() override { return capacities_; }
+
+    Result<ControlState> control() override { return control_; }
+    Result<RawMaps> read_maps() override;
+    Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override;
+    Result<void> set_pending(std::uint64_t generation) override;
+    Result<void> flip(std::uint64_t generation, const Digest& digest) override;
+    Result<void> wait_grace_period() override;
+
+    Result<std::vector<Device>> devices(const std::string& netns) override;
+    Result<Attachment> attach(const AttachRequest& request) override;
+    Result<void> detach(const Attachment& attachment) override;
+    Result<std::vector<Attachment>> attachments() override { return attachment_list; }
+    Result<void> remove_all() override;
+
+    Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
+    Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
+    Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
+    Result<std::uint64_t> flush_flows(const sg_flush& what) override;
+    Result<std::vector<MapUsage>> map_usage() override;
+
+    // Lookups as a BPF program does them. nullptr = no such element. Arrays: never nullptr within bounds.
+    [[nodiscard]] const Bytes* lookup(MapId map, std::span<const std::byte> key) const;
+
+    template <MapId map>
+    std::optional<typename MapTypes<map>::Value> get(const typename MapTypes<map>::Key& key) const {
+        const Bytes* found = lookup(map, std::as_bytes(std::span(&key, 1)));
+        if (found == nullptr) {
+            return std::nullopt;
+        }
+        typename MapTypes<map>::Value value;
+        std::memcpy(&value, found->data(), sizeof(value));
+        return value;
+    }
+    [[nodiscard]] std::uint64_t generation() const { return control_.generation; }
+
+private:
+    Result<void> apply(const EditList::Edit& edit);
+
+    Capacities capacities_;
+    ControlState control_;
+    std::array<std::map<Bytes, Bytes>, kMaps.size()> maps_;
+    // LPM keys in use by prefix_bits, to try lengths downwards.
+    std::array<std::map<std::uint32_t, std::size_t>, kMaps.size()> lengths_;
+};
+
+}  // namespace sgbpf::test

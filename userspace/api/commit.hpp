@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Carries out a plan on a Datapath, and brings the maps back in order after an interrupted commit.
+// Not for locks or files: the caller holds the lock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include <sgbpf/result.hpp>
+
+#include "datapath/datapath.hpp"
+#include "image/image.hpp"
+#include "image/plan.hpp"
+
+namespace sgbpf {
+
+// For tests: called before every edit with its number (before, publish and after counted through);
+// false stops there, as if the process had been killed.
+struct CommitHooks {
+    std::function<bool(std::size_t edit)> before_edit;
+};
+
+struct CommitStats {
+    std::uint64_t writes = 0;
+    std::uint64_t engine_us = 0;   // until the flip
+    std::uint64_t grace_us = 0;    // waiting for packets of the old generation
+    std::uint64_t cleanup_us = 0;  // settling and freeing afterwards
+};
+
+// pending := to; before; publish; flip; grace period; after; pending := 0. An error leaves pending set:
+// repair() next. With hooks edits are written one by one, and a stop is kRefused "stopped".
+Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks = nullptr);
+
+// Reads the maps back, removes what an interrupted commit left and clears pending. Returns the
+// (anonymous) image in force. Changes no verdict.
+Result<MapImage> repair(Datapath& datapath);
+
+}  // namespace sgbpf
