@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Entry points of the tcx and clsact hooks, and the programs that user space runs through
+ * BPF_PROG_TEST_RUN on the same maps. Nothing is decided here.
+ *
+ * Directions are the workload's. At a tap or veth whose far end is the guest, sg_tc_in is attached to
+ * the device's egress hook and sg_tc_out to its ingress hook; datapath/link.cpp does that.
+ */
+#include "bpf/pipeline.h"
+#include "bpf/sweep.h"
+
+/* -1: the next program, of whoever, decides (TCX_NEXT, and TC_ACT_UNSPEC of clsact's direct action). */
+#define SG_TC_NEXT (-1)
+#define SG_TC_DROP 2
+
+SG_INLINE int sg_tc_code(enum sg_verdict verdict) {
+    return verdict == SG_PASS ? SG_TC_NEXT : SG_TC_DROP;
+}
+
+SEC("tc")
+int sg_tc_in(struct __sk_buff* skb) {
+    return sg_tc_code(sg_pipeline(skb, SG_IN));
+}
+
+SEC("tc")
+int sg_tc_out(struct __sk_buff* skb) {
+    return sg_tc_code(sg_pipeline(skb, SG_OUT));
+}
+
+static long sg_fill_one(__u32 index, __u32* pushed) {
+    const __u32 slot = index + 1; /* slot 0 stays unused: 0 means none */
+    if (bpf_map_push_elem(&sg_flow_free, &slot, 0) == 0) {
+        (*pushed)++;
+    }
+    return 0;
+}
+
+/* Run once, when the flow maps are made: puts every record slot on the free list. Returns how many. */
+SEC("tc")
+int sg_fill(struct __sk_buff* skb) {
+    (void)skb;
+    __u32 pushed = 0;
+    bpf_loop(sg_config.flow_slots - 1, sg_fill_one, &pushed, 0);
+    return (int)pushed;
+}
+
+/* Starts the sweeper, or moves it to this program's code. Returns 0 or a negative errno. */
+SEC("tc")
+int sg_sweep_start(struct __sk_buff* skb) {
+    (void)skb;
+    const __u32 zero = 0;
+    struct sg_sweeper* sweeper = bpf_map_lookup_elem(&sg_sweep, &zero);
+    if (!sweeper) {
+        return -1;
+    }
+    bpf_timer_init(&sweeper->timer, &sg_sweep, 7 /* CLOCK_BOOTTIME */); /* EBUSY: exists already */
+    long error = bpf_timer_set_callback(&sweeper->timer, sg_sweep_tick);
+    if (error == 0) {
+        error = bpf_timer_start(&sweeper->timer, (__u64)SG_SWEEP_MS * 1000000, 0);
+    }
+    return (int)error;
+}
+
+/* One sweeper tick now, for tests with a clock of their own. */
+SEC("tc")
+int sg_sweep_once(struct __sk_buff* skb) {
+    (void)skb;
+    const __u32 zero = 0;
+    struct sg_sweeper* sweeper = bpf_map_lookup_elem(&sg_sweep, &zero);
+    if (!sweeper) {
+        return -1;
+    }
+    sg_sweep_slice(sweeper);
+    return 0;
+}
+
+#define SG_REQUEST_OFFSET 14 /* behind an Ethernet header, which test runs want */
+
+/* Removes the flows that a struct sg_flush describes, from first_slot on, `slots` at a time. */
+SEC("tc")
+int sg_flush(struct __sk_buff* skb) {
+    struct sg_flush_pass pass = {};
+    if (bpf_skb_load_bytes(skb, SG_REQUEST_OFFSET, &pass.what, sizeof(pass.what)) < 0) {
+        return -1;
+    }
+    const __u32 slots = sg_config.flow_slots;
+    const __u32 first = pass.what.first_slot;
+    const __u32 left = first < slots ? slots - first : 0;
+    const __u32 count = pass.what.slots < left ? pass.what.slots : left;
+    pass.first_slot = first;
+    bpf_loop(count, sg_flush_one, &pass, 0);
+    pass.what.first_slot = first + count;
+    pass.what.removed += pass.removed;
+    return (int)bpf_skb_store_bytes(skb, SG_REQUEST_OFFSET, &pass.what, sizeof(pass.what), 0);
+}
+
+/* Writes {jiffies, boot-time ns} behind the Ethernet header: the clock of the flow records. */
+SEC("tc")
+int sg_clock(struct __sk_buff* skb) {
+    const __u64 clock[2] = {bpf_jiffies64(), bpf_ktime_get_boot_ns()};
+    return (int)bpf_skb_store_bytes(skb, SG_REQUEST_OFFSET, clock, sizeof(clock), 0);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

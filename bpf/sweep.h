@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Bound: freeing flows. The sweeper is a bpf_timer in a pinned map: it needs no process of ours. The
+ * flush of an operator runs the same reaper through BPF_PROG_TEST_RUN.
+ */
+#pragma once
+
+#include "bpf/flow_table.h"
+
+struct sg_sweep_pass {
+    __u32 first_slot;
+    __u32 pad;
+    __u64 now;
+    __u64 generation;
+};
+
+static long sg_sweep_one(__u32 index, struct sg_sweep_pass* pass) {
+    const __u32 slots = sg_config.flow_slots;
+    __u32 slot = pass->first_slot + index;
+    if (slot >= slots) {
+        slot -= slots;
+    }
+    struct sg_flow* flow = sg_flow_at(slot);
+    if (!flow) {
+        return 1;
+    }
+    const __u64 word = SG_READ(flow->word);
+    if (!sg_flow_is_live(SG_WORD_STATE(word))) {
+        return 0;
+    }
+    const struct sg_interface_config* config = sg_interface_at(flow->key.interface_slot, pass->generation);
+    if (!config) {
+        return 0;
+    }
+    /*
+     * One second later than the lookup's own judgement: a CPU that found the flow alive has stored
+     * last_seen long before, so no refresh that just happened can be undone.
+     */
+    if (sg_flow_expired((__u32)pass->now, SG_READ(flow->last_seen), sg_flow_seconds(SG_WORD_STATE(word), config) + 1,
+                        sg_config.ticks_per_second)) {
+        sg_flow_reap(flow, slot, word);
+    }
+    return 0;
+}
+
+/* One tick: SG_SWEEP_RECORDS records from the cursor on. */
+SG_INLINE void sg_sweep_slice(struct sg_sweeper* sweeper) {
+    const __u32 slots = sg_config.flow_slots;
+    struct sg_sweep_pass pass = {.first_slot = sweeper->next_slot, .now = sg_now(), .generation = sg_generation()};
+    if (pass.first_slot >= slots) {
+        pass.first_slot = 0;
+    }
+    const __u32 count = slots < SG_SWEEP_RECORDS ? slots : SG_SWEEP_RECORDS;
+    bpf_loop(count, sg_sweep_one, &pass, 0);
+    __u32 next = pass.first_slot + count;
+    if (next >= slots) {
+        next -= slots;
+        sweeper->passes++;
+    }
+    sweeper->next_slot = next;
+}
+
+static int sg_sweep_tick(void* map, int* key, struct sg_sweeper* sweeper) {
+    (void)map;
+    (void)key;
+    sg_sweep_slice(sweeper);
+    bpf_timer_start(&sweeper->timer, (__u64)SG_SWEEP_MS * 1000000, 0);
+    return 0;
+}
+
+struct sg_flush_pass {
+    struct sg_flush what;
+    __u32 first_slot;
+    __u32 removed;
+};
+
+SG_INLINE int sg_prefix_covers(const __u8* prefix, __u32 bits, const __u8* address) {
+    for (__u32 i = 0; i < 16; i++) {
+        const __u32 covered = bits > i * 8 ? bits - i * 8 : 0;
+        const __u8 mask = covered >= 8 ? 0xff : (__u8)(0xff00u >> covered);
+        if ((prefix[i] ^ address[i]) & mask) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static long sg_flush_one(__u32 index, struct sg_flush_pass* pass) {
+    const __u32 slot = pass->first_slot + index;
+    struct sg_flow* flow = sg_flow_at(slot);
+    if (!flow) {
+        return 1;
+    }
+    const __u64 word = SG_READ(flow->word);
+    if (!sg_flow_is_live(SG_WORD_STATE(word))) {
+        return 0;
+    }
+    const struct sg_flush* what = &pass->what;
+    if (what->interface_slot != 0 && what->interface_slot != flow->key.interface_slot) {
+        return 0;
+    }
+    if (!what->any_protocol && what->protocol != flow->key.protocol) {
+        return 0;
+    }
+    if (what->rule != 0 && what->rule != flow->rule) {
+        return 0;
+    }
+    if (what->family < SG_FAMILIES &&
+        (what->family != flow->key.family || !sg_prefix_covers(what->remote, what->remote_bits, flow->key.remote))) {
+        return 0;
+    }
+    /* A cmpxchg lost to a packet of the flow is tried once more; user space runs the flush until it counts 0. */
+    if (sg_flow_reap(flow, slot, word)) {
+        pass->removed++;
+    } else {
+        const __u64 again = SG_READ(flow->word);
+        if (SG_WORD_INCARNATION(again) == SG_WORD_INCARNATION(word) && sg_flow_is_live(SG_WORD_STATE(again)) &&
+            sg_flow_reap(flow, slot, again)) {
+            pass->removed++;
+        }
+    }
+    return 0;
+}
