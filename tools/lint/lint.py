@@ -26,7 +26,7 @@ LAYERS = {
     "store": ("base", "model"),
     "datapath": ("base", "image"),
     "api": ("base", "model", "image", "store", "compiler", "datapath"),
-    "cli": ("base", "api"),
+    "cli": ("base", "model", "store", "datapath", "api"),  # main() builds what the engine is given
 }
 # Headers of the outside world that only these layers may see.
 CONFINED = {
