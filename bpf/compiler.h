@@ -31,4 +31,7 @@
 
 #define SG_READ(lvalue) (*(const volatile __typeof__(lvalue)*)&(lvalue))
 #define SG_WRITE(lvalue, value) (*(volatile __typeof__(lvalue)*)&(lvalue) = (value))
-#define SG_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#ifdef __bpf__
+/* Forgets what the compiler knows of a value, so that it keeps the bounds check the verifier must see. */
+#define SG_HIDE(value) asm volatile("" : "+r"(value))
+#endif

@@ -49,6 +49,10 @@ SG_INLINE __u8 sg_flow_first(__u8 protocol) {
     }
 }
 
+SG_INLINE __u8 sg_state_if(int condition, __u8 then, __u8 otherwise) {
+    return condition ? then : otherwise;
+}
+
 /* TCP after a segment with `flags`, from the opener or from the other side. */
 SG_INLINE __u8 sg_tcp_next(__u8 state, int from_opener, __u8 flags) {
     if (!sg_tcp_flags_sane(flags)) {
@@ -59,21 +63,21 @@ SG_INLINE __u8 sg_tcp_next(__u8 state, int from_opener, __u8 flags) {
     }
     switch (state) {
         case SG_FLOW_SYN_SENT: /* one-sided traffic never promotes (SG-5.44) */
-            return !from_opener && (flags & SG_TCP_SYN) ? SG_FLOW_SYN_RECEIVED : state;
+            return sg_state_if(!from_opener && (flags & SG_TCP_SYN), SG_FLOW_SYN_RECEIVED, state);
         case SG_FLOW_SYN_RECEIVED:
             if (flags & SG_TCP_FIN) {
                 return from_opener ? SG_FLOW_FIN_WAIT : SG_FLOW_CLOSE_WAIT;
             }
-            return from_opener && (flags & SG_TCP_ACK) ? SG_FLOW_ESTABLISHED : state;
+            return sg_state_if(from_opener && (flags & SG_TCP_ACK), SG_FLOW_ESTABLISHED, state);
         case SG_FLOW_ESTABLISHED:
             if (flags & SG_TCP_FIN) {
                 return from_opener ? SG_FLOW_FIN_WAIT : SG_FLOW_CLOSE_WAIT;
             }
             return state;
         case SG_FLOW_FIN_WAIT:
-            return !from_opener && (flags & SG_TCP_FIN) ? SG_FLOW_TIME_WAIT : state;
+            return sg_state_if(!from_opener && (flags & SG_TCP_FIN), SG_FLOW_TIME_WAIT, state);
         case SG_FLOW_CLOSE_WAIT:
-            return from_opener && (flags & SG_TCP_FIN) ? SG_FLOW_TIME_WAIT : state;
+            return sg_state_if(from_opener && (flags & SG_TCP_FIN), SG_FLOW_TIME_WAIT, state);
         default:
             return state;
     }
@@ -86,11 +90,11 @@ SG_INLINE __u8 sg_flow_next(__u8 state, int from_opener, __u8 tcp_flags) {
     }
     switch (state) {
         case SG_FLOW_UDP_ASKED:
-            return from_opener ? state : SG_FLOW_UDP_ANSWERED;
+            return sg_state_if(from_opener, state, SG_FLOW_UDP_ANSWERED);
         case SG_FLOW_UDP_ANSWERED:
-            return from_opener ? SG_FLOW_UDP_ASKED_AGAIN : state;
+            return sg_state_if(from_opener, SG_FLOW_UDP_ASKED_AGAIN, state);
         case SG_FLOW_UDP_ASKED_AGAIN:
-            return from_opener ? state : SG_FLOW_UDP_STREAM;
+            return sg_state_if(from_opener, state, SG_FLOW_UDP_STREAM);
         default:
             return state;
     }

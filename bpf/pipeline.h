@@ -130,10 +130,27 @@ SG_INLINE enum sg_reason sg_judge_tracked(const struct sg_packet* packet, const 
     return SG_REASON_TRACKED;
 }
 
+SG_INLINE struct sg_frame sg_frame_of(struct __sk_buff* skb) {
+    return (struct sg_frame){
+        .context = skb,
+        .length = skb->len,
+        .gso = skb->gso_size != 0,
+        .tags = skb->vlan_present != 0 || (sg_config.test_mode && sg_test.vlan_tag != 0),
+    };
+}
+
+/* sg_parse_frame as a function of its own: its paths are not multiplied with those of the caller. */
+SG_GLOBAL int sg_parse(struct __sk_buff* skb, struct sg_packet* packet, __u32 direction) {
+    if (!packet) {
+        return SG_REASON_INTERNAL;
+    }
+    const struct sg_frame frame = sg_frame_of(skb);
+    return sg_parse_frame(&frame, packet, direction);
+}
+
 /* Everything but the established path. Returns an enum sg_reason. */
 SG_GLOBAL int sg_slow_path(struct __sk_buff* skb, __u32 interface_slot, __u32 direction) {
-    struct sg_frame frame = {.context = skb, .length = skb->len, .gso = skb->gso_size != 0, .tags = 0};
-    frame.tags = skb->vlan_present != 0 || (sg_config.test_mode && sg_test.vlan_tag != 0);
+    const struct sg_frame frame = sg_frame_of(skb);
     struct sg_packet packet = {};
     packet.key.interface_slot = (__u16)interface_slot;
 
@@ -144,7 +161,7 @@ SG_GLOBAL int sg_slow_path(struct __sk_buff* skb, __u32 interface_slot, __u32 di
         return SG_REASON_QUARANTINE;
     }
     const int ready = (flags & SG_IF_READY) != 0;
-    enum sg_reason reason = sg_parse_frame(&frame, &packet, direction);
+    enum sg_reason reason = (enum sg_reason)sg_parse(skb, &packet, direction);
     if (reason != SG_REASON_NONE) {
         return reason;
     }
@@ -280,6 +297,7 @@ SG_INLINE enum sg_verdict sg_pipeline(struct __sk_buff* skb, __u32 direction) {
             sg_test.reason = reason;
         }
     }
+    SG_HIDE(reason);
     const enum sg_verdict verdict = reason < SG_REASON_NO_RULE ? SG_PASS : SG_DROP;
     struct sg_counters* counters = bpf_map_lookup_elem(&sg_counters, &interface_slot);
     if (counters) {
