@@ -129,6 +129,7 @@ struct Interface {
     std::vector<std::string> groups;        // keys, sorted, without duplicates, at least one (SG-1.24)
     bool source_dest_check = true;
     Timeouts timeouts;
+    bool quarantine = false;  // drops everything: set on this host by an operator, never by a state file
 };
 
 struct State {

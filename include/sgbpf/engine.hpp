@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Everything sgbpf can do on one host, as functions that return structs: what the CLI calls and what
+// others may embed. Nothing here prints, asks or exits.
+//
+// Words in the reports are ready to show ("web0: no device named tap-web0"); what a caller may want
+// to branch on is a field of its own. An `Error` means: nothing was changed, unless its text says so.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sgbpf/abi/verdict.h>
+#include <sgbpf/prefix.hpp>
+#include <sgbpf/result.hpp>
+#include <sgbpf/state.hpp>
+
+namespace sgbpf {
+
+class Datapath;
+class IdSource;
+class Store;
+struct HostConfig;
+enum class HookChoice;
+
+enum class LogLevel { kDebug, kInfo, kWarning };
+using LogSink = std::function<void(LogLevel, const std::string&)>;
+
+// What reading a state file said. `errors` not empty: nothing was changed, nothing else is filled in.
+struct InputReport {
+    std::vector<std::string> errors;    // "FILE:LINE:COLUMN: PATH: words"
+    std::vector<std::string> warnings;  // the same form
+};
+
+// How many elements of a map a state needs.
+struct CapacityNeed {
+    std::string map;    // "sg_cidr4"
+    std::string words;  // "IPv4 prefixes"
+    std::uint64_t need = 0;
+    std::uint64_t limit = 0;
+};
+
+struct CheckReport {
+    InputReport input;
+    std::size_t groups = 0;
+    std::size_t rules = 0;
+    std::size_t interfaces = 0;
+    std::vector<CapacityNeed> needs;
+    std::string too_large;  // empty = fits; else the sentence naming map, need and limit
+    std::string image;      // canonical text; only when asked for
+};
+
+struct Timing {
+    double parse_ms = 0;   // read, parse, validate
+    double engine_ms = 0;  // compile, plan, write and flip
+    double grace_ms = 0;   // waiting for readers to leave the old generation, and cleaning up
+};
+
+struct Plan {
+    InputReport input;
+    std::vector<std::string> changes;     // "+ rule web in tcp 443 from ::/0"; '+', '-' or '~', by object
+    std::vector<std::string> interfaces;  // whose rules change
+    std::vector<std::string> leaving;     // interfaces and devices that leave the file while filtered
+    std::vector<std::string> attaching;   // "web0: tap-web0"
+    std::vector<std::string> waiting;     // "db0: no device named tap-db0"
+    std::vector<std::string> notes;       // what was found on the way ("repaired an interrupted commit")
+    std::size_t writes = 0;               // map writes of the commit
+    std::uint64_t flows_of_leaving = 0;   // live flows that end with the change
+    bool compared_with_kernel = true;     // false: only the applied file was readable
+    [[nodiscard]] bool differs() const { return !changes.empty() || writes != 0 || !leaving.empty(); }
+};
+
+struct ApplyOptions {
+    bool require_devices = false;  // an absent device is an error
+    bool allow_leaving = false;    // --prune, --yes
+    HookChoice hook{};
+    std::string who;      // for the journal
+    std::string command;  // for the journal
+    // Something leaves the file while it is filtered and allow_leaving is not set: true = go on. Null = refuse.
+    std::function<bool(const Plan&)> ask_leaving;
+    // Called once, when nothing can be refused any more and before the first write.
+    std::function<void(const Plan&)> before_write;
+};
+
+// A device that is filtered.
+struct AttachedDevice {
+    std::string interface;
+    std::string device;
+    std::string netns;
+    int ifindex = 0;
+    std::string hook;
+    std::array<unsigned, SG_DIRECTIONS> position{};
+    std::array<unsigned, SG_DIRECTIONS> programs{};
+    std::uint64_t generation = 0;
+    bool already = false;  // it was attached before
+    std::vector<std::string> foreign_before;
+};
+
+struct ApplyReport {
+    Plan plan;
+    bool committed = false;  // a generation was committed; false = no changes
+    std::uint64_t generation = 0;
+    std::size_t writes = 0;
+    Timing timing;
+    std::vector<AttachedDevice> attached;    // by this run
+    std::vector<std::string> attach_errors;  // the commit holds, but these devices are not filtered
+    std::vector<std::string> notes;          // what else happened ("tap-web0 stays attached and ...")
+};
+
+struct AttachReport {
+    std::vector<AttachedDevice> attached;
+    std::vector<std::string> waiting;
+    std::vector<std::string> errors;  // one sentence per device that could not be attached
+};
+
+struct DetachReport {
+    std::string interface;  // empty: its interface is not in the applied state
+    std::string device;     // "tap-web0", "tap-web0 in netns blue"
+    bool quarantined = false;
+};
+
+// A row of `status`.
+struct InterfaceStatus {
+    std::string interface;
+    std::string device;
+    std::string role;
+    std::string hook;
+    std::uint64_t generation = 0;
+    std::string state;  // "filtering", "waiting", "detached", "dropping all", "problem"
+    std::uint64_t flows = 0;
+    std::uint64_t drops = 0;  // packets, both directions, since the interface got its slot
+};
+
+// Something an operator should know. Unhealthy ones make `status` exit 1.
+struct Condition {
+    bool unhealthy = false;
+    std::string name;  // stable, for scripts: "map-nearly-full"
+    std::string text;
+};
+
+struct StatusReport {
+    bool empty = false;  // nothing was ever applied on this host
+    std::uint64_t generation = 0;
+    std::string digest;  // hex
+    std::vector<InterfaceStatus> interfaces;
+    std::vector<std::string> waiting;  // "db0: no device named tap-db0"
+    std::vector<Condition> conditions;
+    [[nodiscard]] bool healthy() const;
+};
+
+struct RuleRow {
+    unsigned direction = SG_IN;
+    Rule rule;
+    std::string group;    // name
+    std::string peer;     // "10.0.0.0/8", "office (pl-...)", "group mysql"
+    std::string peer_id;  // of a list or group
+    std::string group_id;
+    std::uint64_t packets = 0;  // of all interfaces with that group
+    std::uint64_t bytes = 0;
+};
+
+struct FlowRow {
+    std::string interface;
+    std::string protocol;
+    std::string local;  // "10.0.1.10:443", "[2001:db8::1]:443"; ICMP: address only
+    std::string remote;
+    bool opened_out = false;
+    std::string state;
+    std::string detail;  // ICMP: "echo-request id 7"
+    std::uint64_t age_s = 0;
+    std::uint64_t idle_s = 0;
+    std::uint64_t left_s = 0;
+    std::string tracked;                     // why it has an entry
+    std::string rule;                        // id, empty if unknown
+    std::array<std::uint64_t, 2> packets{};  // from the opener, towards it
+    std::array<std::uint64_t, 2> bytes{};
+};
+
+struct FlowsReport {
+    std::vector<FlowRow> flows;
+    std::uint64_t matching = 0;  // also those beyond the limit
+};
+
+struct FlowQuery {
+    std::string interface;
+    std::optional<Prefix> peer;
+    std::optional<Protocol> protocol;
+    std::string state;  // name of a flow state; empty = any
+    std::size_t limit = 0;
+};
+
+struct CounterRow {
+    unsigned direction = SG_IN;
+    std::string reason;
+    bool drop = false;
+    std::string sentence;
+    std::uint64_t packets = 0;
+};
+
+struct CountersReport {
+    std::string interface;                                            // "(unbound)" for slot 0
+    std::vector<CounterRow> rows;                                     // only reasons seen
+    std::array<std::array<std::uint64_t, 2>, SG_DIRECTIONS> bytes{};  // [direction][verdict]
+};
+
+struct MapRow {
+    std::string name;
+    std::uint64_t used = 0;
+    std::uint64_t limit = 0;
+    std::uint64_t bytes = 0;
+};
+
+struct PolicyRow {
+    std::string interface;
+    unsigned direction = SG_IN;
+    std::uint32_t slot = 0;
+    std::uint32_t policy = 0;
+    std::vector<std::string> groups;
+    std::size_t rules = 0;
+};
+
+class Engine {
+public:
+    // All arguments must outlive the engine. `datapath` may be null: then only what needs no kernel
+    // (check, and diff against the applied file) works, and the rest says so. `store` may be null for
+    // what only reads: nothing is known then of what was applied.
+    Engine(Datapath* datapath, Store* store, const HostConfig& host, IdSource& ids, LogSink log);
+    ~Engine();
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    // Needs no privilege, no kernel and no state directory.
+    Result<CheckReport> check(const std::string& file, bool with_image);
+    // What apply would do. Takes no lock and writes nothing.
+    Result<Plan> diff(const std::string& file);
+    Result<ApplyReport> apply(const std::string& file, const ApplyOptions& options);
+
+    // Attaches the devices of one interface of the applied state, or of all (empty name).
+    Result<AttachReport> attach(const std::string& interface, HookChoice hook);
+    // `name`: interface or device. The devices that `detach` would touch, for the question to the user.
+    Result<std::vector<DetachReport>> detach_preview(const std::string& name);
+    // Afterwards the device passes ALL traffic; with `quarantine` it stays attached and drops all.
+    Result<std::vector<DetachReport>> detach(const std::string& name, bool quarantine);
+    // Detaches every device, removes every map, and forgets what was applied (ids are kept).
+    Result<std::vector<std::string>> remove_all();
+
+    Result<StatusReport> status();
+    Result<std::vector<RuleRow>> show_rules(const std::string& interface);  // empty = all groups
+    Result<FlowsReport> show_flows(const FlowQuery& query);
+    Result<std::vector<CountersReport>> show_counters(const std::string& interface);  // empty = all
+    Result<std::vector<MapRow>> show_maps();
+    Result<std::vector<PolicyRow>> show_policies(const std::string& interface);
+    // The applied state, as it is enforced.
+    Result<State> applied_state();
+
+    Result<std::uint64_t> flush_flows(const FlowQuery& query);  // how many were removed
+
+private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace sgbpf
