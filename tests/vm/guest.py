@@ -5,8 +5,8 @@
     guest.py --cache DIR [--package linux-image-cloud-amd64] [--module veth ...] [--binary FILE ...]
              [--file FILE=/path/in/guest ...] [--expect REGEX ...] [--timeout SECONDS] -- COMMAND...
 
-COMMAND is a line for the guest's busybox shell. Binaries land in /bin with the shared libraries they
-need. Exits 0 only when the guest reports that COMMAND ended with 0 and every REGEX was printed.
+COMMAND is a line for the guest's shell: dash, because busybox's prefers its own `ip` and `ping` to
+real ones. Binaries land in /usr/bin with the shared libraries they need. Exits 0 only when the guest reports that COMMAND ended with 0 and every REGEX was printed.
 The kernel comes from Debian's archive, resolved through the meta-package, and is kept in DIR.
 """
 
@@ -24,7 +24,7 @@ MEMORY_MIB = 2048  # a flow table for a million flows takes 128 MiB; the rest is
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/tmp
+export PATH=/usr/bin:/bin HOME=/tmp
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev 2>/dev/null
@@ -35,7 +35,7 @@ mkdir -p /var/lib /etc /run/netns
 ip link set lo up
 while read module; do insmod "/modules/$module" || echo "cannot load $module"; done < /modules/order
 echo "kernel $(uname -r)"
-sh /command
+dash /command
 echo "SGBPF-GUEST-EXIT:$?"
 poweroff -f
 """
@@ -127,8 +127,8 @@ def build_initramfs(folder, kernel, options):
         copy_into(root, module, "/modules/" + os.path.basename(module))
     with open(os.path.join(root, "modules", "order"), "w", encoding="utf-8") as stream:
         stream.writelines(os.path.basename(m) + "\n" for m in order)
-    for binary in options.binary:
-        copy_into(root, binary, "/bin/" + os.path.basename(binary))
+    for binary in ["/usr/bin/dash", *options.binary]:
+        copy_into(root, binary, "/usr/bin/" + os.path.basename(binary))
         for library in shared_libraries(binary):
             copy_into(root, library, library)
     for pair in options.file:
