@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Attacher::attach: guards first, then the binding, then the programs; see pins.cpp for the crash points.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "datapath/device_rules.hpp"
+#include "datapath/devices.hpp"
+#include "datapath/features.hpp"
+#include "datapath/link.hpp"
+
+namespace sgbpf {
+
+namespace {
+
+Unexpected refuse(std::string sentence) {
+    return unexpected(make_error(ErrorCode::kRefused, std::move(sentence)));
+}
+
+// Names of pins: bpffs refuses '.', and '/' would leave the directory.
+Result<void> check_interface_id(const std::string& id) {
+    const bool plain = std::all_of(id.begin(), id.end(), [](unsigned char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+    });
+    if (id.empty() || id.size() >= SG_ID_BYTES || !plain) {
+        return unexpected(make_error(ErrorCode::kInvalid, "\"" + id + "\" cannot be an interface id"));
+    }
+    return {};
+}
+
+std::string in_front(const std::string& device, const std::string& what, Hook hook) {
+    return fmt::format(
+        "{}: {} runs in front of sgbpf at the {} hook and could accept packets that no rule admits; remove "
+        "it first",
+        device, what, hook == Hook::kIngress ? "ingress" : "egress");
+}
+
+// On clsact, everything at tcx runs before, and so does an older filter of our preference.
+Result<void> check_nothing_in_front(const Device& device, std::uint32_t own_ifindex_map) {
+    for (const Hook hook : {Hook::kIngress, Hook::kEgress}) {
+        auto programs = tcx_programs(device.ifindex, hook);
+        if (programs && !programs->empty()) {
+            auto info = program_info_by_id(programs->front().program_id);
+            return refuse(
+                in_front(device.name, fmt::format("the tcx program {}", info ? info->name : "of another"), hook));
+        }
+        auto filters = tc_filters(device.ifindex, hook);
+        if (!filters) {
+            return unexpected(filters.error());
+        }
+        for (const TcFilter& filter : *filters) {
+            const bool ours = filter.program_id != 0 && uses_map(filter.program_id, own_ifindex_map);
+            if (!ours && filter.preference <= kOurPreference) {
+                return refuse(in_front(
+                    device.name, fmt::format("the tc filter {} (pref {})", filter.name, filter.preference), hook));
+            }
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<Instance*> Attacher::instance_for(std::uint64_t netns_inode) {
+    if (instance_ && instance_->netns_inode() == netns_inode) {
+        return &*instance_;
+    }
+    auto opened = Instance::open(paths_, netns_inode);
+    if (!opened && opened.error().code == ErrorCode::kNotFound && !path_exists(paths_.instance(netns_inode))) {
+        opened = Instance::create(paths_, netns_inode, *tree_, capacities_);
+    }
+    if (!opened) {
+        return unexpected(opened.error());
+    }
+    instance_.emplace(std::move(*opened));
+    if (instance_->build_id() != Object::build_id()) {
+        auto upgraded = upgrade(*instance_);
+        if (!upgraded) {
+            instance_.reset();
+            return unexpected(upgraded.error());
+        }
+    }
+    return &*instance_;
+}
+
+// The pinned programs are of another build than this binary's: swap every attachment in place. Precondition:
+// the calling thread is in the instance's namespace.
+Result<void> Attacher::upgrade(Instance& instance) {
+    auto config = tree_->config();
+    if (!config) {
+        return unexpected(config.error());
+    }
+    Object::Request request;
+    request.programs = {kProgramNames[SG_IN], kProgramNames[SG_OUT], "sg_sweep_start"};
+    request.maps = tree_->reuse();
+    request.maps.emplace_back(kIfindexSpec.name, instance.ifindexes().fd());
+    request.config = *config;
+    auto object = Object::load(request);
+    if (!object) {
+        return unexpected(object.error());
+    }
+    auto replaced = upgrade_links(instance, *object);
+    if (!replaced) {
+        return replaced;
+    }
+    // The sweeper's timer runs the code of the object that started it.
+    auto swept = run_program(object->program("sg_sweep_start"), "sg_sweep_start", std::vector<std::byte>(64));
+    if (!swept) {
+        return unexpected(swept.error());
+    }
+    return instance.adopt_programs(*object);
+}
+
+Result<void> Attacher::upgrade_links(Instance& instance, const Object& object) {
+    auto ids = instance.link_ids();
+    auto bindings = instance.bindings();
+    if (!ids || !bindings) {
+        return unexpected(ids ? bindings.error() : ids.error());
+    }
+    for (const sg_direction direction : kBothDirections) {
+        const int next = object.program(kProgramNames[direction]);
+        auto next_info = program_info(next);
+        if (!next_info) {
+            return unexpected(next_info.error());
+        }
+        // True when the running program has other instructions than ours.
+        const auto is_older = [&next_info](std::uint32_t program_id) {
+            auto info = program_info_by_id(program_id);
+            return !info || info->tag != next_info->tag;
+        };
+        for (const std::string& id : *ids) {
+            auto info = pinned_link(instance, id, direction);
+            if (!info) {
+                return unexpected(info.error());
+            }
+            if (!*info || (*info)->ifindex == 0 || !is_older((*info)->program_id)) {
+                continue;
+            }
+            auto link = open_pin(instance.link_path(id, direction));
+            auto old = program_by_id((*info)->program_id);
+            if (!link || !old) {
+                return unexpected(link ? old.error() : link.error());
+            }
+            auto replaced = tcx_replace(link->get(), next, old->get());
+            if (!replaced) {
+                return replaced;
+            }
+        }
+        for (const auto& [ifindex, slot] : *bindings) {
+            auto own = own_program(instance, id_of_slot(slot), ifindex, direction);
+            if (!own || own->where != OwnProgram::Where::kClsact || !is_older(own->program_id)) {
+                continue;
+            }
+            auto replaced = clsact_attach(ifindex, hook_of(direction), next, true);
+            if (!replaced) {
+                return replaced;
+            }
+        }
+    }
+    return {};
+}
+
+// The device's number may be bound to another interface: in force, or left over from a vanished device.
+Result<void> Attacher::check_binding(Instance& instance, const AttachRequest& request) {
+    auto bound = instance.binding(request.device.ifindex);
+    if (!bound) {
+        return unexpected(bound.error());
+    }
+    if (bound->interface_slot == 0 || bound->interface_slot == request.interface_slot) {
+        return {};
+    }
+    std::string holder = id_of_slot(bound->interface_slot);
+    auto own = own_programs(instance, holder, request.device.ifindex);
+    if (!own) {
+        return unexpected(own.error());
+    }
+    for (const OwnProgram& program : *own) {
+        if (program.where != OwnProgram::Where::kNowhere) {
+            if (holder.empty()) {
+                holder = fmt::format("in slot {}", bound->interface_slot);
+            }
+            return refuse(
+                fmt::format("{} is attached for interface {}; detach that first", request.device.name, holder));
+        }
+    }
+    return {};
+}
+
+// An interface is at one device. Dead links of the same interface elsewhere are removed.
+Result<void> Attacher::check_elsewhere(const AttachRequest& request, std::uint64_t netns_inode) {
+    auto inodes = instance_inodes(paths_);
+    if (!inodes) {
+        return unexpected(inodes.error());
+    }
+    for (const std::uint64_t inode : *inodes) {
+        auto other = Instance::open(paths_, inode);
+        if (!other) {
+            return unexpected(other.error());
+        }
+        if (bound_.find(inode) == bound_.end()) {
+            auto bindings = other->bindings();
+            if (!bindings) {
+                return unexpected(bindings.error());
+            }
+            for (const auto& [ifindex, slot] : *bindings) {
+                bound_[inode][slot] = ifindex;
+            }
+        }
+        const auto found = bound_[inode].find(request.interface_slot);
+        const int bound_to = found == bound_[inode].end() ? 0 : found->second;
+        const bool same_device = inode == netns_inode && bound_to == request.device.ifindex;
+        const auto netns = netns_by_inode(inode, netns_dir_);
+        for (const sg_direction direction : kBothDirections) {
+            auto link = pinned_link(*other, request.interface_id, direction);
+            if (!link) {
+                return unexpected(link.error());
+            }
+            bool live =
+                *link && (*link)->ifindex != 0 &&
+                (inode != netns_inode || (*link)->ifindex != static_cast<std::uint32_t>(request.device.ifindex));
+            if (*link && (*link)->ifindex == 0) {
+                auto removed = remove_link(other->link_path(request.interface_id, direction));
+                if (!removed) {
+                    return removed;
+                }
+            } else if (!*link && bound_to != 0 && !same_device && netns) {
+                auto guard = NetnsGuard::enter(*netns);
+                auto own = own_program(*other, request.interface_id, bound_to, direction);
+                live = guard && own && own->where != OwnProgram::Where::kNowhere;
+            }
+            if (live) {
+                return refuse(fmt::format("interface {} is attached to another device (ifindex {}{}); detach it first",
+                                          request.interface_id, *link ? static_cast<int>((*link)->ifindex) : bound_to,
+                                          netns && !netns->name.empty() ? " in " + netns->name : ""));
+            }
+        }
+        if (bound_to != 0 && !same_device) {
+            auto cleared = other->bind(bound_to, 0);
+            if (!cleared) {
+                return cleared;
+            }
+            bound_[inode].erase(request.interface_slot);
+        }
+        // Every device of a vanished namespace is gone, and its inode may be given to another one.
+        auto ids = other->link_ids();
+        if (!netns && inode != netns_inode && ids && ids->empty()) {
+            auto removed = remove_directory_tree(paths_.instance(inode));
+            if (!removed) {
+                return removed;
+            }
+            bound_.erase(inode);
+        }
+    }
+    return {};
+}
+
+Result<OwnProgram::Where> Attacher::choose_hook(const AttachRequest& request, const Own& own) {
+    using Where = OwnProgram::Where;
+    auto probed = tcx_programs(request.device.ifindex, Hook::kIngress);
+    if (!probed && (probed.error().code != ErrorCode::kUnsupported || request.hook == HookChoice::kTcx)) {
+        return unexpected(probed.error());
+    }
+    Where current = own[SG_IN].where != Where::kNowhere ? own[SG_IN].where : own[SG_OUT].where;
+    const Where wanted = request.hook == HookChoice::kTcx      ? Where::kTcx
+                         : request.hook == HookChoice::kClsact ? Where::kClsact
+                                                               : Where::kNowhere;
+    if (current != Where::kNowhere && wanted != Where::kNowhere && current != wanted) {
+        return refuse(fmt::format("{} is attached by {}; detach it before attaching by {}", request.device.name,
+                                  current == Where::kTcx ? "tcx" : "clsact", wanted == Where::kTcx ? "tcx" : "clsact"));
+    }
+    if (current != Where::kNowhere) {
+        return current;
+    }
+    return wanted != Where::kNowhere ? wanted : probed ? Where::kTcx : Where::kClsact;
+}
+
+Result<void> Attacher::attach_missing(Instance& instance, const AttachRequest& request, OwnProgram::Where where,
+                                      const Own& own) {
+    const int ifindex = request.device.ifindex;
+    std::vector<sg_direction> made;
+    const auto attach_one = [&](sg_direction direction) -> Result<void> {
+        if (where == OwnProgram::Where::kClsact) {
+            return clsact_attach(ifindex, hook_of(direction), instance.program(direction), false);
+        }
+        auto link = tcx_attach_first(instance.program(direction), ifindex, hook_of(direction));
+        return link ? pin(link->get(), instance.link_path(request.interface_id, direction))
+                    : Result<void>(unexpected(link.error()));
+    };
+    Result<void> result;
+    if (where == OwnProgram::Where::kClsact) {
+        result = in_order([&] { return check_nothing_in_front(request.device, instance.ifindexes().id()); },
+                          [&] { return clsact_ensure(ifindex); });
+    }
+    for (const sg_direction direction : kBothDirections) {
+        if (result && own[direction].where == OwnProgram::Where::kNowhere) {
+            result = attach_one(direction);
+            if (result) {
+                made.push_back(direction);
+            }
+        }
+    }
+    if (!result) {
+        for (const sg_direction direction : made) {  // best effort: the first error is the one to tell
+            static_cast<void>(where == OwnProgram::Where::kTcx
+                                  ? remove_link(instance.link_path(request.interface_id, direction)).has_value()
+                                  : clsact_detach(ifindex, hook_of(direction)).has_value());
+        }
+        if (where == OwnProgram::Where::kClsact) {
+            static_cast<void>(clsact_remove_if_empty(ifindex).has_value());
+        }
+        result.error().message = request.device.name + ": " + result.error().message;
+    }
+    return result;
+}
+
+Result<Attachment> Attacher::attach(const AttachRequest& request) {
+    for (const auto& check : {check_workload_device(request.device), check_interface_id(request.interface_id)}) {
+        if (!check) {
+            return unexpected(check.error());
+        }
+    }
+    auto netns = netns_by_name(request.device.netns, netns_dir_);
+    if (!netns) {
+        return unexpected(netns.error());
+    }
+    auto guard = NetnsGuard::enter(*netns);
+    if (!guard) {
+        return unexpected(guard.error());
+    }
+    auto device = device_by_ifindex(request.device.ifindex, request.device.netns);
+    if (!device || device->name != request.device.name) {
+        return unexpected(make_error(
+            ErrorCode::kNotFound, fmt::format("{} (ifindex {}) is gone", request.device.name, request.device.ifindex)));
+    }
+    auto found = instance_for(netns->inode);
+    if (!found) {
+        return unexpected(found.error());
+    }
+    Instance& instance = **found;
+    const int ifindex = request.device.ifindex;
+    if (static_cast<std::uint32_t>(ifindex) >= instance.ifindexes().max_entries()) {
+        return unexpected(make_error(
+            ErrorCode::kExhausted,
+            fmt::format("{} has ifindex {}, the map of devices holds {}; raise `ifindexes` in host.yaml and load anew",
+                        request.device.name, ifindex, instance.ifindexes().max_entries())));
+    }
+    auto checked = check_binding(instance, request);
+    if (!checked) {
+        return unexpected(checked.error());
+    }
+    auto own = own_programs(instance, request.interface_id, ifindex);
+    if (!own) {
+        return unexpected(own.error());
+    }
+    // In force here already, then it is nowhere else: refreshing thousands of devices stays cheap.
+    if ((*own)[SG_IN].where == OwnProgram::Where::kNowhere || (*own)[SG_OUT].where == OwnProgram::Where::kNowhere) {
+        checked = check_elsewhere(request, netns->inode);
+        if (!checked) {
+            return unexpected(checked.error());
+        }
+    }
+    auto where = choose_hook(request, *own);
+    auto before = instance.binding(ifindex);
+    if (!where || !before) {
+        return unexpected(where ? before.error() : where.error());
+    }
+    auto done = in_order([&] { return instance.bind(ifindex, request.interface_slot); },
+                         [&] { return attach_missing(instance, request, *where, *own); });
+    if (!done) {
+        static_cast<void>(instance.bind(ifindex, before->interface_slot).has_value());
+        return unexpected(done.error());
+    }
+    bound_[netns->inode][request.interface_slot] = ifindex;
+    return describe(instance, *device, request.interface_slot, request.interface_id);
+}
+
+}  // namespace sgbpf

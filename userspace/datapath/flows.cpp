@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "datapath/flows.hpp"
+
+#include <atomic>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "datapath/clock.hpp"
+
+namespace sgbpf {
+
+namespace {
+
+constexpr std::size_t kEthernetHeader = 14;
+// Records one test run looks at: about 1 ms of a CPU, with softirqs off.
+constexpr std::uint32_t kFlushSlots = 65536;
+// Other CPUs may change the word of a busy flow between two looks at it.
+constexpr int kCopyTries = 16;
+
+bool in_use(std::uint64_t word) {
+    return SG_WORD_STATE(word) != SG_FLOW_FREE && SG_WORD_STATE(word) != SG_FLOW_BUSY;
+}
+
+bool covers(const Prefix& prefix, const std::uint8_t* address) {
+    for (unsigned bit = 0; bit < prefix.length; bit += 8) {
+        const unsigned bits = std::min(8U, prefix.length - bit);
+        const auto mask = static_cast<std::uint8_t>(0xff00U >> bits);
+        if (((prefix.address.bytes[bit / 8] ^ address[bit / 8]) & mask) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Result<Object> load_on(Tree& tree, std::string_view program) {
+    auto config = tree.config();
+    if (!config) {
+        return unexpected(config.error());
+    }
+    Object::Request request;
+    request.programs = {program};
+    request.maps = tree.reuse();
+    request.config = *config;
+    return Object::load(request);
+}
+
+}  // namespace
+
+std::optional<sg_flow> copy_live_flow(const sg_flow& record) {
+    for (int attempt = 0; attempt < kCopyTries; ++attempt) {
+        const std::uint64_t word = load_word(record.word);
+        if (!in_use(word)) {
+            return std::nullopt;
+        }
+        sg_flow copy{};
+        std::memcpy(&copy, &record, sizeof(copy));
+        std::atomic_thread_fence(std::memory_order_acquire);
+        // The same incarnation before and after: key and rule are of the flow the word belongs to.
+        const std::uint64_t again = load_word(record.word);
+        if (SG_WORD_INCARNATION(again) == SG_WORD_INCARNATION(word) && in_use(again)) {
+            copy.word = again;
+            return copy;
+        }
+    }
+    return std::nullopt;
+}
+
+bool is_established(const sg_flow& flow) {
+    switch (SG_WORD_STATE(flow.word)) {
+        case SG_FLOW_ESTABLISHED:
+        case SG_FLOW_FIN_WAIT:
+        case SG_FLOW_CLOSE_WAIT:
+        case SG_FLOW_TIME_WAIT:
+        case SG_FLOW_UDP_ANSWERED:
+        case SG_FLOW_UDP_ASKED_AGAIN:
+        case SG_FLOW_UDP_STREAM:
+            return true;
+        case SG_FLOW_ICMP:
+        case SG_FLOW_OTHER:
+            return flow.packets[1] != 0;
+        default:
+            return false;
+    }
+}
+
+bool matches(const sg_flow& flow, const FlowFilter& filter) {
+    if (filter.interface_slot && *filter.interface_slot != flow.key.interface_slot) {
+        return false;
+    }
+    if (filter.protocol && *filter.protocol != kAllProtocols && *filter.protocol != flow.key.protocol) {
+        return false;
+    }
+    if (filter.peer && (static_cast<std::uint8_t>(filter.peer->address.family) != flow.key.family ||
+                        !covers(*filter.peer, &flow.key.remote[0]))) {
+        return false;
+    }
+    return !filter.established_only || !*filter.established_only || is_established(flow);
+}
+
+Result<FlowSnapshot> read_flow_records(Tree& tree, const FlowFilter& filter) {
+    auto records = elements<sg_flow>(tree.map(HostMap::kFlows));
+    auto config = tree.config();
+    auto clock = TickClock::open();
+    if (!records || !config || !clock) {
+        return unexpected(!records ? records.error() : !config ? config.error() : clock.error());
+    }
+    FlowSnapshot snapshot;
+    snapshot.ticks_per_second = config->ticks_per_second;
+    for (const sg_flow& record : *records) {
+        const auto flow = copy_live_flow(record);
+        if (!flow || !matches(*flow, filter)) {
+            continue;
+        }
+        ++snapshot.live;
+        if (filter.limit == 0 || snapshot.flows.size() < filter.limit) {
+            snapshot.flows.push_back(*flow);
+        }
+    }
+    // After the walk: no age is negative.
+    auto now = clock->read();
+    if (!now) {
+        return unexpected(now.error());
+    }
+    snapshot.now = now->ticks;
+    return snapshot;
+}
+
+Result<std::uint64_t> count_live_flows(Tree& tree) {
+    auto records = elements<sg_flow>(tree.map(HostMap::kFlows));
+    if (!records) {
+        return unexpected(records.error());
+    }
+    std::uint64_t live = 0;
+    for (const sg_flow& record : *records) {
+        live += in_use(load_word(record.word)) ? 1 : 0;
+    }
+    return live;
+}
+
+Result<std::uint64_t> flush_flow_records(Tree& tree, const sg_flush& what) {
+    auto object = load_on(tree, "sg_flush");
+    if (!object) {
+        return unexpected(object.error());
+    }
+    const std::uint32_t capacity = tree.map(HostMap::kFlows).max_entries();
+    sg_flush request = what;
+    request.first_slot = 0;
+    request.slots = kFlushSlots;
+    request.removed = 0;
+    std::vector<std::byte> frame(kEthernetHeader + sizeof(request));
+    while (request.first_slot < capacity) {
+        const std::uint32_t before = request.first_slot;
+        std::memcpy(&frame[kEthernetHeader], &request, sizeof(request));
+        auto run = run_program(object->program("sg_flush"), "sg_flush", frame);
+        if (!run) {
+            return unexpected(run.error());
+        }
+        if (run->verdict == 0 && run->data.size() == frame.size()) {
+            std::memcpy(&request, &run->data[kEthernetHeader], sizeof(request));
+        }
+        if (request.first_slot <= before) {
+            return unexpected(
+                make_error(ErrorCode::kSystem,
+                           fmt::format("flush flows: the program stopped at slot {} of {}", before, capacity)));
+        }
+    }
+    return request.removed;
+}
+
+}  // namespace sgbpf

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Class KernelDatapath: which part answers which call of the seam. The parts are in their own files.
+#include "datapath/kernel_datapath.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "datapath/devices.hpp"
+#include "datapath/features.hpp"
+#include "datapath/flows.hpp"
+#include "datapath/grace.hpp"
+#include "datapath/libbpf_words.hpp"
+#include "datapath/link.hpp"
+#include "datapath/netns.hpp"
+#include "datapath/pins.hpp"
+#include "datapath/usage.hpp"
+#include "datapath/writer.hpp"
+
+namespace sgbpf {
+
+namespace {
+
+class KernelDatapath final : public Datapath {
+public:
+    explicit KernelDatapath(KernelOptions options) : options_(std::move(options)), paths_(options_.bpffs) {
+        LibbpfWords::silence();
+    }
+
+    Result<void> open(const Capacities& capacities, bool create) override;
+    Result<bool> is_empty() override;
+    Result<Capacities> capacities() override;
+
+    Result<ControlState> control() override;
+    Result<RawMaps> read_maps() override;
+    Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override;
+    Result<void> set_pending(std::uint64_t generation) override;
+    Result<void> flip(std::uint64_t generation, const Digest& digest) override;
+    Result<void> wait_grace_period() override { return wait_rcu_grace_period(); }
+
+    Result<std::vector<Device>> devices(const std::string& netns) override;
+    Result<Attachment> attach(const AttachRequest& request) override;
+    Result<void> detach(const Attachment& attachment) override;
+    Result<std::vector<Attachment>> attachments() override;
+    Result<void> remove_all() override;
+
+    Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
+    Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
+    Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
+    Result<std::uint64_t> flush_flows(const sg_flush& what) override;
+    Result<std::vector<MapUsage>> map_usage() override;
+
+private:
+    // Everything but open(), is_empty(), devices() and remove_all() works on an open tree.
+    Result<Tree*> tree();
+
+    KernelOptions options_;
+    PinPaths paths_;
+    Capacities wanted_;
+    std::optional<Tree> tree_;
+    std::optional<Attacher> attacher_;
+};
+
+Result<Tree*> KernelDatapath::tree() {
+    if (!tree_) {
+        return unexpected(make_error(ErrorCode::kNotFound, "nothing is loaded: no policy was ever applied here"));
+    }
+    return &*tree_;
+}
+
+Result<void> KernelDatapath::open(const Capacities& capacities, bool create) {
+    attacher_.reset();
+    tree_.reset();
+    wanted_ = capacities;
+    auto mounted = require_bpffs(paths_.bpffs(), create && options_.mount_default_bpffs);
+    if (!mounted) {
+        // Where nothing is mounted nothing can be pinned; a place of the user's choice is their mistake.
+        const bool may_be_fresh = mounted.error().code == ErrorCode::kUnsupported && !create;
+        if (may_be_fresh && paths_.bpffs() == KernelOptions().bpffs) {
+            return unexpected(make_error(ErrorCode::kNotFound,
+                                         "nothing is loaded: no BPF file system is mounted at " + paths_.bpffs()));
+        }
+        return mounted;
+    }
+    auto opened = Tree::open(paths_);
+    if (!opened && opened.error().code == ErrorCode::kNotFound && create) {
+        opened = Tree::create(paths_, capacities);
+    }
+    if (!opened) {
+        return unexpected(opened.error());
+    }
+    tree_.emplace(std::move(*opened));
+    attacher_.emplace(paths_, options_.netns_dir, *tree_, wanted_);
+    return {};
+}
+
+Result<bool> KernelDatapath::is_empty() {
+    auto mounted = require_bpffs(paths_.bpffs(), false);
+    if (!mounted) {
+        if (paths_.bpffs() == KernelOptions().bpffs && mounted.error().code == ErrorCode::kUnsupported) {
+            return true;
+        }
+        return unexpected(mounted.error());
+    }
+    auto others = foreign_versions(paths_);
+    if (!others) {
+        return unexpected(others.error());
+    }
+    return others->empty() && !path_exists(paths_.tree());
+}
+
+Result<Capacities> KernelDatapath::capacities() {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    Capacities found;
+    for (const Map& map : (*open_tree)->maps()) {
+        if (map.spec().capacity != nullptr) {
+            found.*map.spec().capacity = map.max_entries();
+        }
+    }
+    // Every namespace has its own; those to come get what is wanted now.
+    found.ifindexes = wanted_.ifindexes;
+    auto inodes = instance_inodes(paths_);
+    if (!inodes) {
+        return unexpected(inodes.error());
+    }
+    for (const std::uint64_t inode : *inodes) {
+        if (auto instance = Instance::open(paths_, inode)) {
+            found.ifindexes = std::min(found.ifindexes, instance->ifindexes().max_entries());
+        }
+    }
+    return found;
+}
+
+Result<ControlState> KernelDatapath::control() {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    ControlState state;
+    state.generation = load_word((*record)->generation);
+    state.pending = load_word((*record)->pending);
+    state.ticks_per_second = (*record)->ticks_per_second;
+    static_assert(sizeof((*record)->digest) == sizeof(state.digest));
+    std::memcpy(state.digest.data(), &(*record)->digest[0], sizeof(state.digest));
+    return state;
+}
+
+Result<RawMaps> KernelDatapath::read_maps() {
+    auto open_tree = tree();
+    return open_tree ? read_policy_maps(**open_tree) : Result<RawMaps>(unexpected(open_tree.error()));
+}
+
+Result<void> KernelDatapath::write(const EditList& edits, std::size_t first, std::size_t count) {
+    auto open_tree = tree();
+    return open_tree ? write_edits(**open_tree, edits, first, count) : Result<void>(unexpected(open_tree.error()));
+}
+
+Result<void> KernelDatapath::set_pending(std::uint64_t generation) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    store_word((*record)->pending, generation);
+    return {};
+}
+
+// Digest first: a crash between the two leaves pending set, and a reader that finds this digest with the
+// old generation reads the maps themselves.
+Result<void> KernelDatapath::flip(std::uint64_t generation, const Digest& digest) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    std::array<std::uint64_t, sizeof(Digest) / 8> words{};
+    std::memcpy(words.data(), digest.data(), sizeof(digest));
+    static_assert(offsetof(sg_control, digest) % 8 == 0);
+    auto* stored = reinterpret_cast<std::uint64_t*>(&(*record)->digest[0]);
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        store_word(stored[i], words[i]);
+    }
+    store_word((*record)->generation, generation);
+    return {};
+}
+
+Result<std::vector<Device>> KernelDatapath::devices(const std::string& netns) {
+    auto found = netns_by_name(netns, options_.netns_dir);
+    if (!found) {
+        return unexpected(found.error());
+    }
+    auto guard = NetnsGuard::enter(*found);
+    return guard ? list_devices(netns) : Result<std::vector<Device>>(unexpected(guard.error()));
+}
+
+Result<Attachment> KernelDatapath::attach(const AttachRequest& request) {
+    auto open_tree = tree();
+    return open_tree ? attacher_->attach(request) : Result<Attachment>(unexpected(open_tree.error()));
+}
+
+Result<void> KernelDatapath::detach(const Attachment& attachment) {
+    auto open_tree = tree();
+    return open_tree ? attacher_->detach(attachment) : Result<void>(unexpected(open_tree.error()));
+}
+
+Result<std::vector<Attachment>> KernelDatapath::attachments() {
+    auto open_tree = tree();
+    return open_tree ? attacher_->list() : Result<std::vector<Attachment>>(unexpected(open_tree.error()));
+}
+
+Result<void> KernelDatapath::remove_all() {
+    attacher_.reset();
+    tree_.reset();
+    auto mounted = require_bpffs(paths_.bpffs(), false);
+    if (!mounted) {
+        return mounted;
+    }
+    return remove_everything(paths_, options_.netns_dir);
+}
+
+Result<FlowSnapshot> KernelDatapath::read_flows(const FlowFilter& filter) {
+    auto open_tree = tree();
+    return open_tree ? read_flow_records(**open_tree, filter) : Result<FlowSnapshot>(unexpected(open_tree.error()));
+}
+
+Result<sg_counters> KernelDatapath::read_counters(std::uint32_t interface_slot) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    std::array<std::uint64_t, sizeof(sg_counters) / 8> sums{};
+    auto summed = sum_over_cpus((*open_tree)->map(HostMap::kCounters), interface_slot, sums);
+    if (!summed) {
+        return unexpected(summed.error());
+    }
+    sg_counters counters{};
+    std::memcpy(&counters, sums.data(), sizeof(counters));
+    return counters;
+}
+
+Result<std::vector<sg_rule_counters>> KernelDatapath::read_rule_counters(const std::vector<std::uint32_t>& slots) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    std::vector<sg_rule_counters> all;
+    all.reserve(slots.size());
+    for (const std::uint32_t slot : slots) {
+        std::array<std::uint64_t, sizeof(sg_rule_counters) / 8> sums{};
+        auto summed = sum_over_cpus((*open_tree)->map(HostMap::kRuleCounts), slot, sums);
+        if (!summed) {
+            return unexpected(summed.error());
+        }
+        all.push_back({sums[0], sums[1]});
+    }
+    return all;
+}
+
+Result<std::uint64_t> KernelDatapath::flush_flows(const sg_flush& what) {
+    auto open_tree = tree();
+    return open_tree ? flush_flow_records(**open_tree, what) : Result<std::uint64_t>(unexpected(open_tree.error()));
+}
+
+Result<std::vector<MapUsage>> KernelDatapath::map_usage() {
+    auto open_tree = tree();
+    return open_tree ? measure_usage(**open_tree, paths_)
+                     : Result<std::vector<MapUsage>>(unexpected(open_tree.error()));
+}
+
+}  // namespace
+
+std::unique_ptr<Datapath> make_kernel_datapath(KernelOptions options) {
+    return std::make_unique<KernelDatapath>(std::move(options));
+}
+
+}  // namespace sgbpf

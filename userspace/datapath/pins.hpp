@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The durable half of the datapath: what is pinned where, and how it comes and goes. See pins.cpp for
+// layout, invariants and crash points.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sgbpf/result.hpp>
+
+#include "base/fd.hpp"
+#include "datapath/map.hpp"
+#include "datapath/object.hpp"
+#include "datapath/raw_bpf.hpp"
+
+namespace sgbpf {
+
+// Paths below <bpffs>/sgbpf. No name contains '.': bpffs refuses it.
+class PinPaths {
+public:
+    explicit PinPaths(std::string bpffs) : bpffs_(std::move(bpffs)) {}
+    [[nodiscard]] const std::string& bpffs() const { return bpffs_; }
+    [[nodiscard]] std::string root() const { return bpffs_ + "/sgbpf"; }
+    [[nodiscard]] std::string version() const;  // "v1"
+    [[nodiscard]] std::string tree() const { return root() + "/" + version(); }
+    [[nodiscard]] std::string staging() const { return root() + "/staging"; }
+    [[nodiscard]] std::string maps() const { return tree() + "/maps"; }
+    [[nodiscard]] std::string instance(std::uint64_t netns_inode) const;
+    [[nodiscard]] std::string instance_staging() const { return tree() + "/staging"; }
+
+private:
+    std::string bpffs_;
+};
+
+Result<void> pin(int fd, const std::string& path);
+Result<Fd> open_pin(const std::string& path);  // kNotFound: nothing there
+bool path_exists(const std::string& path);
+Result<void> make_directory(const std::string& path);                       // fine when it exists
+Result<void> rename_path(const std::string& from, const std::string& to);   // replaces a pin, not a directory
+Result<void> remove_directory_tree(const std::string& path);                // fine when it is not there
+Result<std::vector<std::string>> directory_names(const std::string& path);  // sorted; empty when not there
+// Steps, until one fails.
+template <typename... Steps> Result<void> in_order(const Steps&... steps) {
+    Result<void> result;
+    static_cast<void>(((result = steps(), result.has_value()) && ...));
+    return result;
+}
+// Versions under root() other than ours, "v2" ...
+Result<std::vector<std::string>> foreign_versions(const PinPaths& paths);
+
+// The maps all namespaces share.
+class Tree {
+public:
+    // Error kNotFound: nothing is loaded; kUnsupported: pins of another ABI version.
+    static Result<Tree> open(const PinPaths& paths);
+    // Makes the tree, complete or not at all. Precondition: open() said kNotFound.
+    static Result<Tree> create(const PinPaths& paths, const Capacities& capacities);
+
+    Map& map(MapId id) { return maps_[map_position(id)]; }
+    Map& map(HostMap id) { return maps_[map_position(id)]; }
+    [[nodiscard]] std::vector<Map>& maps() { return maps_; }
+    // Names and descriptors, for loading programs on these maps.
+    [[nodiscard]] std::vector<std::pair<std::string_view, int>> reuse() const;
+    Result<sg_control*> control();
+    // .rodata of programs that work on these maps.
+    Result<sg_config> config();
+
+private:
+    explicit Tree(std::vector<Map> maps) : maps_(std::move(maps)) {}
+    std::vector<Map> maps_;
+};
+
+// Programs and ifindex map of one network namespace, and the directory of its links.
+class Instance {
+public:
+    static Result<Instance> open(const PinPaths& paths, std::uint64_t netns_inode);  // kNotFound: none yet
+    static Result<Instance> create(const PinPaths& paths, std::uint64_t netns_inode, Tree& tree,
+                                   const Capacities& capacities);
+
+    [[nodiscard]] std::uint64_t netns_inode() const { return netns_inode_; }
+    [[nodiscard]] int program(sg_direction direction) const { return programs_[direction].get(); }
+    [[nodiscard]] std::string link_path(const std::string& interface_id, sg_direction direction) const;
+    Result<std::vector<std::string>> link_ids() const;  // interface ids that have a link pin, sorted
+    Map& ifindexes() { return ifindexes_; }
+
+    Result<sg_binding> binding(int ifindex);  // slot 0: none
+    Result<void> bind(int ifindex, std::uint32_t interface_slot);
+    Result<std::vector<std::pair<int, std::uint32_t>>> bindings();  // (ifindex, slot) of all bound
+
+    // Build of the programs (Object::build_id()) that are pinned, or were when the last upgrade ended.
+    [[nodiscard]] std::string build_id() const;
+    // Pins newer programs; every attachment runs them already.
+    Result<void> adopt_programs(const Object& object);
+
+private:
+    Instance(std::string path, std::uint64_t inode, std::array<Fd, SG_DIRECTIONS> programs, Map ifindexes)
+        : path_(std::move(path)), netns_inode_(inode), programs_(std::move(programs)),
+          ifindexes_(std::move(ifindexes)) {}
+    static Result<Instance> open_at(const std::string& path, std::uint64_t netns_inode);
+
+    std::string path_;
+    std::uint64_t netns_inode_;
+    std::array<Fd, SG_DIRECTIONS> programs_;
+    Map ifindexes_;
+};
+
+// Inodes of the namespaces that have an instance.
+Result<std::vector<std::uint64_t>> instance_inodes(const PinPaths& paths);
+
+inline constexpr std::array<const char*, SG_DIRECTIONS> kProgramNames = {"sg_tc_in", "sg_tc_out"};
+inline constexpr std::array<const char*, SG_DIRECTIONS> kLinkSuffixes = {"_in", "_out"};
+
+}  // namespace sgbpf
