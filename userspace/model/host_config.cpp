@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "model/host_config.hpp"
+
+#include "base/file.hpp"
+#include "model/fields.hpp"
+
+#include <array>
+
+#include <sgbpf/abi/interface.h>
+
+#include <fmt/format.h>
+
+namespace sgbpf {
+
+namespace {
+
+constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+// Kernel memory is allocated when the maps are created; this is a guard against typing errors, far above need.
+constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 26;
+constexpr std::array<std::string_view, 3> kHooks = {"auto", "tcx", "clsact"};
+
+void read_capacities(Site site, Capacities& capacities, Report& report) {
+    struct Row {
+        std::string_view key;
+        std::uint32_t* value;
+        std::uint64_t highest;
+    };
+    const Row rows[] = {
+        {"interfaces", &capacities.interfaces, SG_MAX_INTERFACES},
+        {"policy_slots", &capacities.policy_slots, kMaxElements},
+        {"policies", &capacities.policies, kMaxElements},
+        {"prefixes", &capacities.prefixes, kMaxElements},
+        {"list_prefixes", &capacities.list_prefixes, kMaxElements},
+        {"members", &capacities.members, kMaxElements},
+        {"local_prefixes", &capacities.local_prefixes, kMaxElements},
+        {"set_classes", &capacities.set_classes, kMaxElements},
+        {"classes", &capacities.classes, kMaxElements},
+        {"intervals", &capacities.intervals, kMaxElements},
+        {"rule_refs", &capacities.rule_refs, kMaxElements},
+        {"rules", &capacities.rules, kMaxElements},
+        {"flows", &capacities.flows, kMaxElements},
+        {"ifindexes", &capacities.ifindexes, kMaxElements},
+    };
+    const Fields fields(site.node, site.path,
+                        {"interfaces", "policy_slots", "policies", "prefixes", "list_prefixes", "members",
+                         "local_prefixes", "set_classes", "classes", "intervals", "rule_refs", "rules", "flows",
+                         "ifindexes"},
+                        report);
+    for (const Row& row : rows) {
+        if (const YamlNode* node = fields.find(row.key)) {
+            const Path path = site.path / row.key;
+            // 2: element 0 of every array means "none", so a map of one element holds nothing.
+            const auto number = read_number({*node, path}, 2, row.highest, "elements", report);
+            *row.value = number ? static_cast<std::uint32_t>(*number) : *row.value;
+        }
+    }
+}
+
+void read_directory(const Fields& fields, std::string_view key, const Path& parent, std::string& value,
+                    Report& report) {
+    const YamlNode* node = fields.find(key);
+    if (node == nullptr) {
+        return;
+    }
+    const Path path = parent / key;
+    const auto text = read_text({*node, path}, "an absolute directory", report);
+    if (text && !text->starts_with('/')) {
+        report.error(node->place, path, fmt::format("\"{}\" is not an absolute path", *text));
+    } else if (text) {
+        value = *text;
+    }
+}
+
+HostConfig read_config(const YamlNode& root, Report& report) {
+    HostConfig config;
+    const Path path;
+    Fields fields(root, path, {"schema", "bpffs", "state_dir", "hook", "capacities"}, report);
+    if (const YamlNode* schema = fields.require("schema", "; begin the file with schema: sgbpf-host/v1")) {
+        const Path here = path / "schema";
+        static constexpr std::array<std::string_view, 1> kSchemas = {"sgbpf-host/v1"};
+        read_word({*schema, here}, kSchemas, report);
+    }
+    read_directory(fields, "bpffs", path, config.bpffs, report);
+    read_directory(fields, "state_dir", path, config.state_dir, report);
+    if (const YamlNode* hook = fields.find("hook")) {
+        const Path here = path / "hook";
+        config.hook = read_word({*hook, here}, kHooks, report).value_or(kHooks[0]);
+    }
+    if (const YamlNode* capacities = fields.find("capacities")) {
+        const Path here = path / "capacities";
+        read_capacities({*capacities, here}, config.capacities, report);
+    }
+    return config;
+}
+
+}  // namespace
+
+Result<HostConfig> load_host_config(const std::string& path, bool required) {
+    const auto bytes = read_file(path, kMaxBytes);
+    if (!bytes) {
+        if (bytes.error().code == ErrorCode::kNotFound && !required) {
+            return HostConfig{};
+        }
+        return unexpected(bytes.error());
+    }
+    const std::string text = normalise_text(*bytes);
+    Report report(path, text);
+    YamlNode root;
+    HostConfig config;
+    if (read_yaml(text, report, root)) {
+        config = read_config(root, report);
+    }
+    const std::vector<Diagnostic> errors = report.take_errors();
+    if (errors.empty()) {
+        return config;
+    }
+    std::string detail;
+    for (const Diagnostic& error : errors) {
+        detail += error.to_string() + "\n";
+    }
+    return unexpected(make_error(ErrorCode::kInvalid, errors.front().to_string(), 0, std::move(detail)));
+}
+
+}  // namespace sgbpf
