@@ -102,6 +102,9 @@ Json interface_to_json(const Interface& interface) {
     put_text(match, "alias", interface.match.alias);
     put_text(match, "netns", interface.match.netns);
     put_text(object, "mac", interface.mac ? interface.mac->to_string() : "");
+    if (interface.quarantine) {
+        object["quarantine"] = true;
+    }
     return object;
 }
 
@@ -341,6 +344,7 @@ Interface read_interface(Reader& reader, const std::string& name, const Json& js
     interface.allowed_addresses = reader.prefixes(json, "allowed_addresses", at);
     interface.groups = reader.texts(json, "groups", at);
     interface.source_dest_check = reader.flag(json, "source_dest_check", true, at);
+    interface.quarantine = reader.flag(json, "quarantine", false, at);
     const Json& timeouts = reader.member(json, "timeouts", Json::value_t::object, true, at);
     const auto seconds = [&](const char* key) {
         const Json& value = timeouts.is_object() ? timeouts.value(key, Json()) : timeouts;

@@ -195,7 +195,15 @@ Result<Store::Lock> Store::lock(std::chrono::milliseconds wait) const {
 }
 
 Result<std::optional<Applied>> Store::load_applied() const {
-    const std::string name = path("applied.json");
+    return load_applied_from("applied.json");
+}
+
+Result<std::optional<Applied>> Store::load_staged() const {
+    return load_applied_from("applied.next");
+}
+
+Result<std::optional<Applied>> Store::load_applied_from(const char* file) const {
+    const std::string name = path(file);
     const auto bytes = read_file(name, kMaxAppliedBytes);
     if (!bytes) {
         if (bytes.error().code == ErrorCode::kNotFound) {
@@ -215,6 +223,32 @@ Result<std::optional<Applied>> Store::load_applied() const {
 }
 
 Result<void> Store::save_applied(const Applied& applied) const {
+    return save_applied_to("applied.json", applied);
+}
+
+Result<void> Store::stage_applied(const Applied& applied) const {
+    return save_applied_to("applied.next", applied);
+}
+
+Result<void> Store::promote_staged() const {
+    const std::string from = path("applied.next");
+    const std::string to = path("applied.json");
+    if (::rename(from.c_str(), to.c_str()) != 0) {
+        return unexpected(errno_error("rename " + from + " to " + to, errno));
+    }
+    const Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory.valid() || ::fsync(directory.get()) != 0) {
+        return unexpected(errno_error("sync " + directory_, errno));
+    }
+    return {};
+}
+
+void Store::drop_staged() const {
+    // Nothing depends on it: what is staged counts only if its digest is the kernel's.
+    [[maybe_unused]] const int gone = ::unlink(path("applied.next").c_str());
+}
+
+Result<void> Store::save_applied_to(const char* file, const Applied& applied) const {
     const Json json = {{"schema", static_cast<unsigned>(kSchemaVersion)},
                        {"generation", applied.generation},
                        {"digest", applied.digest_hex},
@@ -223,7 +257,7 @@ Result<void> Store::save_applied(const Applied& applied) const {
                        {"source", applied.source},
                        {"state", to_json(applied.state)}};
     const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
-    auto written = write_file_atomically(path("applied.json"), text, kFileMode);
+    auto written = write_file_atomically(path(file), text, kFileMode);
     return written ? Result<void>() : Result<void>(unexpected(with_disk_help(std::move(written).error())));
 }
 

@@ -3,6 +3,7 @@
 //
 //   lock          flock(2); holds "pid command" of the holder, for the other's sentence
 //   applied.json  the last applied State with its ids and generation
+//   applied.next  the same of a commit that is under way
 //   image.bin     opaque bytes: the serialised MapImage, only a cache
 //   journal.log   one line per change, only appended to
 //
@@ -70,6 +71,13 @@ public:
     // kExhausted on a full disk; the old file stays.
     [[nodiscard]] Result<void> save_applied(const Applied& applied) const;
 
+    // A commit saves in two steps, so that a full disk is known before the kernel changes: staged before
+    // the flip, promoted after it. What is staged is in force if its digest is the kernel's.
+    [[nodiscard]] Result<void> stage_applied(const Applied& applied) const;
+    [[nodiscard]] Result<void> promote_staged() const;
+    [[nodiscard]] Result<std::optional<Applied>> load_staged() const;
+    void drop_staged() const;
+
     // Opaque to the store; empty if there is none. A cache: callers may ignore errors.
     [[nodiscard]] Result<std::optional<std::string>> load_image_cache() const;
     [[nodiscard]] Result<void> save_image_cache(std::string_view bytes) const;
@@ -79,6 +87,8 @@ public:
 
 private:
     explicit Store(std::string directory) : directory_(std::move(directory)) {}
+    [[nodiscard]] Result<std::optional<Applied>> load_applied_from(const char* file) const;
+    [[nodiscard]] Result<void> save_applied_to(const char* file, const Applied& applied) const;
     [[nodiscard]] std::string path(const char* name) const { return directory_ + '/' + name; }
 
     std::string directory_;
