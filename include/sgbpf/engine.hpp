@@ -259,8 +259,9 @@ public:
 
     Result<std::uint64_t> flush_flows(const FlowQuery& query);  // how many were removed
 
+    struct Parts;  // private to api/
+
 private:
-    struct Parts;
     std::unique_ptr<Parts> parts_;
 };
 

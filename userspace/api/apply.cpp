@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// apply and diff: from a file to a commit, then to devices. Everything that can be refused is refused
+// before the first write; rules are complete before a device is filtered (SG-13.3). For what a crash
+// leaves, see transition.hpp; devices not yet attached or unbound are seen and done by the next run.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "api/devices.hpp"
+#include "api/engine_parts.hpp"
+#include "api/transition.hpp"
+#include "base/strings.hpp"
+#include "model/changes.hpp"
+#include "model/text.hpp"
+
+namespace sgbpf {
+
+namespace {
+
+std::string left_words(const Device& device) {
+    return fmt::format("drops all traffic but ARP, ND and DHCP until `sgbpf detach {}`", device.name);
+}
+
+// Everything that is known before the first write.
+struct Prepared {
+    Transition transition;
+    DeviceSearch devices;
+    std::vector<Attachment> leaving;      // filtered, and claimed by nothing in the file
+    std::vector<Attachment> left_behind;  // bound to a slot without interface: an earlier run died
+    std::vector<std::string> to_attach;   // interface names
+    Plan plan;
+    Timing timing;
+    std::vector<std::string> notes;
+};
+
+bool claimed(const DeviceSearch& devices, const Device& device) {
+    return std::any_of(devices.found.begin(), devices.found.end(),
+                       [&](const auto& found) { return same_device(found.second, device); });
+}
+
+std::string name_of_interface(const std::optional<Applied>& applied, const std::string& id) {
+    if (applied) {
+        for (const auto& [name, interface] : applied->state.interfaces) {
+            if (interface.id == id) {
+                return name;
+            }
+        }
+    }
+    return id;
+}
+
+// Attached devices that no interface of the file claims. Those that are unbound already left earlier.
+void find_leaving(Prepared& work) {
+    const HostState& host = work.transition.host;
+    for (const Attachment& attachment : host.attachments) {
+        if (attachment.device.ifindex == 0 || attachment.interface_slot == 0 ||
+            claimed(work.devices, attachment.device)) {
+            continue;
+        }
+        if (host.image.interface_at(attachment.interface_slot) == nullptr) {
+            work.left_behind.push_back(attachment);
+            continue;
+        }
+        const std::string device = device_words(attachment.device);
+        const std::string name = name_of_interface(host.applied, attachment.interface_id);
+        const bool gone = work.transition.desired.interfaces.count(name) == 0;
+        work.plan.leaving.push_back(
+            fmt::format("{} {}; it then {}", device,
+                        (gone ? "leaves the file with interface " : "is no longer the device of interface ") + name,
+                        left_words(attachment.device)));
+        work.leaving.push_back(attachment);
+    }
+}
+
+void find_unattached(Prepared& work) {
+    const HostState& host = work.transition.host;
+    for (const auto& [name, device] : work.devices.found) {
+        const Attachment* attachment = attachment_of_device(host.attachments, device);
+        const auto slot = work.transition.slots.find(work.transition.desired.interfaces.at(name).id);
+        if (attachment == nullptr || !attachment->problem.empty() || slot == work.transition.slots.end() ||
+            attachment->interface_slot != slot->second) {
+            work.to_attach.push_back(name);
+            work.plan.attaching.push_back(name + ": " + device_words(device));
+        }
+    }
+}
+
+Error refusal_of(const std::vector<Error>& problems) {
+    Error error = problems.front();
+    for (std::size_t i = 1; i < problems.size(); ++i) {
+        error.detail += problems[i].message + "\n";
+    }
+    error.message += "; nothing changed";
+    return error;
+}
+
+Result<void> refuse_roles(const State& state) {
+    std::vector<Error> problems;
+    for (const auto& [name, interface] : state.interfaces) {
+        if (interface.role == Role::kHost) {
+            problems.push_back(make_error(
+                ErrorCode::kRefused, fmt::format("interface {}: role host is not supported by this version", name)));
+        }
+    }
+    return problems.empty() ? Result<void>{} : unexpected(refusal_of(problems));
+}
+
+// What the kernel enforces may differ from applied.json (state directory lost, host rebooted): then
+// everything of the file counts as new.
+const State& state_in_force(const HostState& host) {
+    static const State kNothing;
+    return host.kernel_empty || !host.applied ? kNothing : host.applied->state;
+}
+
+// A quarantine is the operator's, not the file's: it stays.
+void keep_quarantines(Prepared& work, const HostState& host, State& desired) {
+    if (!host.applied) {
+        return;
+    }
+    for (auto& [name, interface] : desired.interfaces) {
+        const auto before = host.applied->state.interfaces.find(name);
+        if (before != host.applied->state.interfaces.end() && before->second.quarantine) {
+            interface.quarantine = true;
+            work.notes.push_back(fmt::format("{} is quarantined and stays so; `sgbpf attach {}` ends it", name, name));
+        }
+    }
+}
+
+Result<void> count_flows_of_leaving(Datapath& datapath, Prepared& work) {
+    if (work.leaving.empty()) {
+        return {};
+    }
+    auto flows = datapath.read_flows({});
+    if (!flows) {
+        return unexpected(flows.error());
+    }
+    for (const sg_flow& flow : flows->flows) {
+        const bool ends = std::any_of(work.leaving.begin(), work.leaving.end(), [&](const Attachment& attachment) {
+            return attachment.interface_slot == flow.key.interface_slot;
+        });
+        work.plan.flows_of_leaving += ends ? 1 : 0;
+    }
+    return {};
+}
+
+Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access access, Prepared& work) {
+    auto start = std::chrono::steady_clock::now();
+    auto parsed = parse_state_file(file);
+    if (!parsed) {
+        Error error = parsed.error();
+        error.message += "; nothing changed";
+        return unexpected(std::move(error));
+    }
+    work.timing.parse_ms = elapsed_ms(start);
+    work.plan.input = input_report(*parsed);
+    if (!parsed->ok()) {
+        return {};
+    }
+    State desired = std::move(parsed->state);
+    if (auto roles = refuse_roles(desired); !roles) {
+        return roles;
+    }
+    auto host = parts.load(access);
+    if (!host) {
+        return unexpected(host.error());
+    }
+    start = std::chrono::steady_clock::now();
+    work.plan.notes = host->notes;
+    keep_quarantines(work, *host, desired);
+    auto transition = plan_transition(parts, std::move(*host), std::move(desired));
+    if (!transition) {
+        return unexpected(transition.error());
+    }
+    work.transition = std::move(*transition);
+    const Transition& next = work.transition;
+    work.plan.writes = next.writes();
+    if (!next.same_state) {
+        for (const Change& change : changes(state_in_force(next.host), next.desired)) {
+            work.plan.changes.push_back(change.to_string());
+        }
+    }
+    if (next.writes() != 0) {
+        work.plan.interfaces = touched_interfaces(next);
+    }
+    work.timing.engine_ms = elapsed_ms(start);
+    auto devices = find_devices(*parts.datapath, next.desired.interfaces);
+    if (!devices) {
+        return unexpected(devices.error());
+    }
+    work.devices = std::move(*devices);
+    for (const auto& [name, why] : work.devices.waiting) {
+        work.plan.waiting.push_back(name + ": " + why);
+    }
+    find_leaving(work);
+    find_unattached(work);
+    return count_flows_of_leaving(*parts.datapath, work);
+}
+
+// Guards, in the order in which a person can do something about them.
+Result<void> refuse(const Prepared& work, const ApplyOptions& options) {
+    if (!work.devices.problems.empty()) {
+        return unexpected(refusal_of(work.devices.problems));
+    }
+    if (options.require_devices && !work.plan.waiting.empty()) {
+        std::vector<Error> missing;
+        for (const std::string& waiting : work.plan.waiting) {
+            missing.push_back(make_error(ErrorCode::kRefused, waiting + " (--require-devices)"));
+        }
+        return unexpected(refusal_of(missing));
+    }
+    if (!work.leaving.empty() && !options.allow_leaving && !(options.ask_leaving && options.ask_leaving(work.plan))) {
+        std::vector<Error> left;
+        for (const std::string& sentence : work.plan.leaving) {
+            left.push_back(make_error(ErrorCode::kRefused, sentence));
+        }
+        Error error = refusal_of(left);
+        error.message += "; say --prune if that is meant";
+        return unexpected(std::move(error));
+    }
+    return {};
+}
+
+// A device that cannot be unbound keeps a slot without rules: it drops all the same.
+void unbind_left(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
+    for (const auto* list : {&work.leaving, &work.left_behind}) {
+        for (const Attachment& attachment : *list) {
+            const std::string device = device_words(attachment.device);
+            if (const auto unbound = parts.datapath->unbind(attachment); !unbound) {
+                report.attach_errors.push_back(fmt::format("{} is still bound: {}", device, unbound.error().message));
+                continue;
+            }
+            report.notes.push_back(fmt::format("{} stays attached and {}", device, left_words(attachment.device)));
+        }
+    }
+}
+
+void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const Prepared& work, ApplyReport& report) {
+    const Transition& transition = work.transition;
+    for (const std::string& name : work.to_attach) {
+        const Interface& interface = transition.desired.interfaces.at(name);
+        const Device& device = work.devices.found.at(name);
+        const std::uint32_t slot = transition.slots.find(interface.id)->second;
+        auto attached = parts.attach_device(transition.host, interface, device, slot, options.hook);
+        if (!attached) {
+            report.attach_errors.push_back(
+                fmt::format("{}: {} is NOT filtered: {}", name, device_words(device), attached.error().message));
+            continue;
+        }
+        parts.journal(options.who, fmt::format("attach {} {}", name, device_words(device)),
+                      to_hex(transition.host.control.digest), &report.notes);
+        report.attached.push_back(std::move(*attached));
+    }
+}
+
+Result<void> carry_out_plan(const Engine::Parts& parts, const ApplyOptions& options, const std::string& file,
+                            Prepared& work, ApplyReport& report) {
+    Transition& transition = work.transition;
+    auto outcome = carry_out(parts, transition, file);
+    if (!outcome) {
+        return unexpected(outcome.error());
+    }
+    report.committed = true;
+    report.writes = outcome->writes;
+    report.generation = transition.host.control.generation;
+    report.timing.engine_ms += outcome->engine_ms;
+    report.timing.grace_ms = outcome->grace_ms;
+    report.notes.insert(report.notes.end(), outcome->notes.begin(), outcome->notes.end());
+    parts.journal(options.who,
+                  fmt::format("{}: generation {}, {}, {}", options.command, report.generation,
+                              counted(work.plan.changes.size(), "change"), counted(report.writes, "write")),
+                  to_hex(transition.host.control.digest), &report.notes);
+    return {};
+}
+
+// Unprivileged diff: against the file of what was applied.
+Result<Plan> diff_with_applied(const std::string& file, const Store* store) {
+    auto parsed = parse_state_file(file);
+    if (!parsed) {
+        return unexpected(parsed.error());
+    }
+    Plan plan;
+    plan.compared_with_kernel = false;
+    plan.input = input_report(*parsed);
+    if (!parsed->ok()) {
+        return plan;
+    }
+    State before;
+    if (store != nullptr) {
+        auto applied = store->load_applied();
+        if (!applied) {
+            return unexpected(applied.error());
+        }
+        if (*applied) {
+            before = std::move((*applied)->state);
+        }
+    }
+    for (const Change& change : changes(before, parsed->state)) {
+        plan.changes.push_back(change.to_string());
+    }
+    return plan;
+}
+
+}  // namespace
+
+Result<Plan> Engine::diff(const std::string& file) {
+    if (parts_->datapath == nullptr) {
+        return diff_with_applied(file, parts_->store);
+    }
+    Prepared work;
+    if (auto prepared = prepare(*parts_, file, Access::kRead, work); !prepared) {
+        return unexpected(prepared.error());
+    }
+    if (!work.devices.problems.empty()) {
+        return unexpected(refusal_of(work.devices.problems));
+    }
+    if (work.transition.host.interrupted) {
+        work.plan.notes.emplace_back("a commit was interrupted; apply repairs it");
+    }
+    work.plan.notes.insert(work.plan.notes.end(), work.notes.begin(), work.notes.end());
+    return std::move(work.plan);
+}
+
+Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& options) {
+    auto lock = parts_->lock();
+    if (!lock) {
+        return unexpected(lock.error());
+    }
+    Prepared work;
+    if (auto prepared = prepare(*parts_, file, Access::kWrite, work); !prepared) {
+        return unexpected(prepared.error());
+    }
+    ApplyReport report;
+    if (!work.plan.input.errors.empty()) {
+        report.plan = std::move(work.plan);
+        return report;
+    }
+    if (auto refused = refuse(work, options); !refused) {
+        return unexpected(refused.error());
+    }
+    report.timing = work.timing;
+    report.generation = work.transition.host.control.generation;
+    report.notes = work.notes;
+    const bool commits = work.transition.changes_anything();
+    if ((commits || !work.leaving.empty() || !work.to_attach.empty()) && options.before_write) {
+        options.before_write(work.plan);
+    }
+    if (commits) {
+        if (auto done = carry_out_plan(*parts_, options, file, work, report); !done) {
+            return unexpected(done.error());
+        }
+    }
+    unbind_left(*parts_, work, report);
+    if (commits) {
+        finish(*parts_, work.transition, &report.notes);
+    }
+    attach_found(*parts_, options, work, report);
+    report.plan = std::move(work.plan);
+    return report;
+}
+
+}  // namespace sgbpf

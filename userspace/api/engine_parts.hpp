@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// What an Engine is made of, and the helpers that its use cases share. Private to api/.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include <sgbpf/engine.hpp>
+
+#include "api/host_state.hpp"
+#include "datapath/datapath.hpp"
+#include "model/host_config.hpp"
+#include "model/ids.hpp"
+#include "model/parse.hpp"
+#include "store/store.hpp"
+
+namespace sgbpf {
+
+struct Engine::Parts {
+    Datapath* datapath;
+    Store* store;
+    const HostConfig& host;
+    IdSource& ids;
+    LogSink log;
+
+    void debug(const std::string& text) const {
+        if (log) {
+            log(LogLevel::kDebug, text);
+        }
+    }
+    // The kernel's part and, if there is one, the store's.
+    Result<HostState> load(Access access) const;
+    // The interface of that name in the applied state, with its slot; kNotFound with a suggestion.
+    Result<const Interface*> interface_named(const HostState& host_state, const std::string& name) const;
+    // For reading commands: kNotFound if nothing is loaded.
+    Result<HostState> load_loaded() const;
+    // The lock, for whoever changes something.
+    Result<Store::Lock> lock() const;
+    // Flushes the flows of one interface slot.
+    Result<std::uint64_t> flush_slot(std::uint32_t slot) const;
+    Result<AttachedDevice> attach_device(const HostState& host_state, const Interface& interface, const Device& device,
+                                         std::uint32_t slot, HookChoice hook) const;
+    // Appends one journal line; a full disk is a note, not an error: what it tells of has happened.
+    void journal(const std::string& who, const std::string& what, const std::string& digest_hex,
+                 std::vector<std::string>* notes) const;
+};
+
+// Milliseconds since `start`.
+double elapsed_ms(std::chrono::steady_clock::time_point start);
+
+// Diagnostics as lines.
+InputReport input_report(const ParsedState& parsed);
+
+// "; did you mean web0?" material: names of all interfaces.
+std::vector<std::string> interface_names(const State& state);
+
+// The attachment of a device, or of an interface; nullptr = none.
+const Attachment* attachment_of_device(const std::vector<Attachment>& attachments, const Device& device);
+
+}  // namespace sgbpf

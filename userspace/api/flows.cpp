@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Live flows in words, and forgetting them.
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "api/engine_parts.hpp"
+#include "base/strings.hpp"
+#include "bpf/flow_state.h"
+#include "model/text.hpp"
+
+namespace sgbpf {
+
+namespace {
+
+// Index: enum sg_flow_state.
+constexpr std::array<const char*, SG_FLOW_STATES> kStateNames = {
+    "free",  "busy",      "syn-sent",     "syn-received",    "established", "fin-wait", "close-wait", "time-wait",
+    "reset", "udp-asked", "udp-answered", "udp-asked-again", "udp-stream",  "icmp",     "other"};
+
+Address address_of(const __u8 (&bytes)[16], __u8 family) {
+    Address address;
+    address.family = family == SG_IPV6 ? Family::kIpv6 : Family::kIpv4;
+    std::memcpy(address.bytes.data(), bytes, address.family == Family::kIpv6 ? 16 : 4);
+    return address;
+}
+
+std::string end_text(const Address& address, bool has_port, __be16 port) {
+    if (!has_port) {
+        return address.to_string();
+    }
+    return address.family == Family::kIpv6 ? fmt::format("[{}]:{}", address.to_string(), ntohs(port))
+                                           : fmt::format("{}:{}", address.to_string(), ntohs(port));
+}
+
+// Untracked flows have no entry (SG-5.11): what is listed is tracked, and this says why.
+std::string why_tracked(const sg_flow& flow, const MapImage& image, const InterfaceImage* interface) {
+    const __u8 protocol = flow.key.protocol;
+    if (protocol != SG_PROTO_TCP && protocol != SG_PROTO_UDP) {
+        return fmt::format("tracked: {} always is", protocol_text(protocol));
+    }
+    if (interface == nullptr) {
+        return "tracked";
+    }
+    const bool opened_out = (SG_WORD_FLAGS(flow.word) & SG_FLOW_OPENED_OUT) != 0;
+    const unsigned opening = opened_out ? SG_OUT : SG_IN;
+    const std::uint32_t bit = SG_POLICY_OPEN(flow.key.family, protocol == SG_PROTO_UDP);
+    const auto open = [&](unsigned direction) {
+        const std::uint32_t slot = interface->config.policy_slot[direction];
+        const std::uint32_t number = slot < image.policy_slots.size() ? image.policy_slots[slot].policy : 0;
+        return number < image.policies.size() && image.policies[number].policy != nullptr &&
+               (image.policies[number].policy->record.open & bit) != 0;
+    };
+    const char* any = flow.key.family == SG_IPV6 ? "::/0" : "0.0.0.0/0";
+    if (!open(1 - opening)) {
+        return fmt::format("tracked: no {} rule for all of {} opens all ports to {}",
+                           opened_out ? "inbound" : "outbound", protocol_text(protocol), any);
+    }
+    return fmt::format("tracked: its rule is not one for {}, or it is older than the rules", any);
+}
+
+FlowRow flow_row(const sg_flow& flow, const FlowSnapshot& snapshot, const MapImage& image) {
+    FlowRow row;
+    const __u8 protocol = flow.key.protocol;
+    const __u8 state = SG_WORD_STATE(flow.word);
+    const bool ports = protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP;
+    const InterfaceImage* interface = image.interface_at(flow.key.interface_slot);
+    row.protocol = protocol_text(protocol);
+    row.local = end_text(address_of(flow.key.local, flow.key.family), ports, flow.key.local_port);
+    row.remote = end_text(address_of(flow.key.remote, flow.key.family), ports, flow.key.remote_port);
+    row.opened_out = (SG_WORD_FLAGS(flow.word) & SG_FLOW_OPENED_OUT) != 0;
+    row.state = state < kStateNames.size() ? kStateNames[state] : std::to_string(state);
+    if (state == SG_FLOW_ICMP) {
+        row.detail =
+            fmt::format("{} id {}", icmp_text(protocol, {flow.icmp_type, flow.icmp_code}), ntohs(flow.key.local_port));
+    }
+    // Ticks wrap; a record touched between the reading of clock and record is not in the future.
+    const std::uint32_t ticks = std::max(snapshot.ticks_per_second, 1u);
+    const auto seconds_since = [&](std::uint32_t then) {
+        const auto ago = static_cast<std::int32_t>(static_cast<std::uint32_t>(snapshot.now) - then);
+        return ago < 0 ? 0u : static_cast<std::uint32_t>(ago) / ticks;
+    };
+    row.age_s = seconds_since(flow.created);
+    row.idle_s = seconds_since(flow.last_seen);
+    const sg_interface_config none{};
+    const std::uint64_t timeout = sg_flow_seconds(state, interface != nullptr ? &interface->config : &none);
+    row.left_s = timeout > row.idle_s ? timeout - row.idle_s : 0;
+    row.tracked = why_tracked(flow, image, interface);
+    row.rule = image.rule_id(flow.rule);
+    std::copy(std::begin(flow.packets), std::end(flow.packets), row.packets.begin());
+    std::copy(std::begin(flow.bytes), std::end(flow.bytes), row.bytes.begin());
+    return row;
+}
+
+Result<std::optional<std::uint32_t>> slot_of(const Engine::Parts& parts, const HostState& host,
+                                             const std::string& name) {
+    if (name.empty()) {
+        return std::optional<std::uint32_t>{};
+    }
+    auto interface = parts.interface_named(host, name);
+    if (!interface) {
+        return unexpected(interface.error());
+    }
+    const auto slots = interface_slots(host.image);
+    const auto slot = slots.find((*interface)->id);
+    if (slot == slots.end()) {
+        return unexpected(make_error(ErrorCode::kNotFound, name + " is not loaded; apply again"));
+    }
+    return std::optional<std::uint32_t>{slot->second};
+}
+
+Result<std::optional<__u8>> state_named(const std::string& name) {
+    if (name.empty()) {
+        return std::optional<__u8>{};
+    }
+    const auto* at = std::find(kStateNames.begin() + SG_FLOW_SYN_SENT, kStateNames.end(), name);
+    if (at == kStateNames.end()) {
+        const std::vector<std::string> names(kStateNames.begin() + SG_FLOW_SYN_SENT, kStateNames.end());
+        std::string all;
+        for (const std::string& one : names) {
+            all += (all.empty() ? "" : ", ") + one;
+        }
+        return unexpected(
+            make_error(ErrorCode::kInvalid, fmt::format("no flow state {}{}; there are {}", printable(name),
+                                                        did_you_mean(name, names), all)));
+    }
+    return std::optional<__u8>{static_cast<__u8>(at - kStateNames.begin())};
+}
+
+}  // namespace
+
+Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
+    auto state = state_named(query.state);
+    if (!state) {
+        return unexpected(state.error());
+    }
+    auto host = parts_->load_loaded();
+    if (!host) {
+        return unexpected(host.error());
+    }
+    auto slot = slot_of(*parts_, *host, query.interface);
+    if (!slot) {
+        return unexpected(slot.error());
+    }
+    FlowFilter filter;
+    filter.interface_slot = *slot;
+    filter.peer = query.peer;
+    filter.protocol = query.protocol;
+    filter.limit = *state ? 0 : query.limit;  // a state is picked here
+    auto snapshot = parts_->datapath->read_flows(filter);
+    if (!snapshot) {
+        return unexpected(snapshot.error());
+    }
+    std::map<std::uint32_t, std::string> names;
+    if (host->applied) {
+        const auto slots = interface_slots(host->image);
+        for (const auto& [name, interface] : host->applied->state.interfaces) {
+            if (const auto at = slots.find(interface.id); at != slots.end()) {
+                names[at->second] = name;
+            }
+        }
+    }
+    FlowsReport report;
+    report.matching = *state ? 0 : snapshot->live;
+    for (const sg_flow& flow : snapshot->flows) {
+        if (*state) {
+            if (SG_WORD_STATE(flow.word) != **state) {
+                continue;
+            }
+            ++report.matching;
+            if (query.limit != 0 && report.flows.size() >= query.limit) {
+                continue;
+            }
+        }
+        FlowRow row = flow_row(flow, *snapshot, host->image);
+        const auto name = names.find(flow.key.interface_slot);
+        row.interface = name != names.end() ? name->second : fmt::format("slot {}", flow.key.interface_slot);
+        report.flows.push_back(std::move(row));
+    }
+    return report;
+}
+
+Result<std::uint64_t> Engine::flush_flows(const FlowQuery& query) {
+    auto lock = parts_->lock();
+    if (!lock) {
+        return unexpected(lock.error());
+    }
+    auto host = parts_->load_loaded();
+    if (!host) {
+        return unexpected(host.error());
+    }
+    auto slot = slot_of(*parts_, *host, query.interface);
+    if (!slot) {
+        return unexpected(slot.error());
+    }
+    sg_flush what{};
+    what.interface_slot = static_cast<__u16>(slot->value_or(0));
+    what.family = SG_FAMILIES;
+    if (query.peer) {
+        what.family = static_cast<__u8>(query.peer->family());
+        what.remote_bits = query.peer->length;
+        std::memcpy(what.remote, query.peer->address.bytes.data(), sizeof(what.remote));
+    }
+    what.any_protocol = query.protocol && *query.protocol != kAllProtocols ? 0 : 1;
+    what.protocol = what.any_protocol != 0 ? 0 : static_cast<__u8>(*query.protocol);
+    auto removed = parts_->datapath->flush_flows(what);
+    if (removed) {
+        parts_->journal(caller_text(),
+                        fmt::format("flows flush {}{}: {}", query.interface,
+                                    query.peer ? " peer " + query.peer->to_string() : "", counted(*removed, "flow")),
+                        to_hex(host->control.digest), nullptr);
+    }
+    return removed;
+}
+
+}  // namespace sgbpf

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "api/host_state.hpp"
+
+#include <cstring>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "api/commit.hpp"
+#include "image/plan.hpp"
+
+namespace sgbpf {
+
+namespace {
+
+// The cached image, if it is the one in force.
+std::optional<MapImage> cached_image(const Store* store, const ControlState& control) {
+    if (store == nullptr || control.pending != 0) {
+        return std::nullopt;
+    }
+    const auto bytes = store->load_image_cache();
+    if (!bytes || !*bytes) {
+        return std::nullopt;
+    }
+    auto image = deserialise(std::as_bytes(std::span(**bytes)));
+    if (!image || digest(*image) != control.digest) {
+        return std::nullopt;
+    }
+    return std::move(*image);
+}
+
+Result<void> load_image(Datapath& datapath, const Store* store, Access access, HostState& host) {
+    if (auto image = cached_image(store, host.control)) {
+        host.image = std::move(*image);
+        return {};
+    }
+    host.from_kernel = true;
+    if (access == Access::kWrite && host.control.pending != 0) {
+        auto image = repair(datapath);
+        if (!image) {
+            return unexpected(image.error());
+        }
+        host.image = std::move(*image);
+        auto control = datapath.control();
+        if (!control) {
+            return unexpected(control.error());
+        }
+        host.control = *control;
+        host.notes.emplace_back("repaired an interrupted commit");
+        return {};
+    }
+    host.interrupted = host.control.pending != 0;
+    auto maps = datapath.read_maps();
+    if (!maps) {
+        return unexpected(maps.error());
+    }
+    host.image = image_from_maps(*maps, host.control.generation);
+    return {};
+}
+
+// A save is staged before the flip and takes its place after it; between the two a run may die.
+Result<void> load_applied(const Store& store, Access access, HostState& host) {
+    const std::string in_force = to_hex(host.control.digest);
+    auto staged = store.load_staged();
+    if (staged && *staged) {
+        const bool flipped =
+            !host.kernel_empty && (*staged)->generation == host.control.generation && (*staged)->digest_hex == in_force;
+        if (flipped) {
+            host.applied = std::move(**staged);
+            host.applied_is_current = true;
+            if (access == Access::kWrite) {
+                if (auto done = store.promote_staged(); !done) {
+                    return unexpected(done.error());
+                }
+                host.notes.emplace_back("finished the save of an interrupted apply");
+            }
+            return {};
+        }
+    }
+    if (access == Access::kWrite) {
+        store.drop_staged();
+    }
+    auto applied = store.load_applied();
+    if (!applied) {
+        return unexpected(applied.error());
+    }
+    host.applied = std::move(*applied);
+    host.applied_is_current = !host.kernel_empty && host.applied && host.applied->digest_hex == in_force;
+    return {};
+}
+
+}  // namespace
+
+std::string to_hex(const Digest& digest) {
+    std::string text;
+    for (const std::uint8_t byte : digest) {
+        text += fmt::format("{:02x}", byte);
+    }
+    return text;
+}
+
+std::map<std::string, std::uint32_t, std::less<>> interface_slots(const MapImage& image) {
+    std::map<std::string, std::uint32_t, std::less<>> slots;
+    for (std::uint32_t slot = 1; slot < image.interface_pool.end(); ++slot) {
+        if (const InterfaceImage* interface = image.interface_at(slot); interface != nullptr) {
+            slots.emplace(id_text(interface->id), slot);
+        }
+    }
+    return slots;
+}
+
+Result<HostState> load_host(Datapath& datapath, const Store* store, const Capacities& capacities, Access access) {
+    HostState host;
+    auto empty = datapath.is_empty();
+    if (!empty) {
+        return unexpected(empty.error());
+    }
+    host.kernel_empty = *empty;
+    if (!host.kernel_empty) {
+        if (auto opened = datapath.open(capacities, false); !opened) {
+            return unexpected(opened.error());
+        }
+        auto control = datapath.control();
+        if (!control) {
+            return unexpected(control.error());
+        }
+        host.control = *control;
+        if (auto loaded = load_image(datapath, store, access, host); !loaded) {
+            return unexpected(loaded.error());
+        }
+        auto attachments = datapath.attachments();
+        if (!attachments) {
+            return unexpected(attachments.error());
+        }
+        host.attachments = std::move(*attachments);
+    }
+    if (store != nullptr) {
+        if (auto loaded = load_applied(*store, access, host); !loaded) {
+            return unexpected(loaded.error());
+        }
+    }
+    return host;
+}
+
+}  // namespace sgbpf

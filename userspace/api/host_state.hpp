@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// What this host enforces now, put together from the kernel (the truth), the image cache and the
+// applied state. Also finishes what a run that died left undone.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sgbpf/result.hpp>
+
+#include "datapath/datapath.hpp"
+#include "image/image.hpp"
+#include "store/store.hpp"
+
+namespace sgbpf {
+
+struct HostState {
+    bool kernel_empty = true;  // nothing is pinned; control and image are those of an empty host
+    ControlState control;
+    MapImage image;            // in force
+    bool from_kernel = false;  // the image was read back: anonymous, and the cache is to be written again
+    bool interrupted = false;  // reading only: a commit was interrupted and is not repaired yet
+    std::optional<Applied> applied;
+    bool applied_is_current = false;  // `applied` describes what the kernel enforces
+    std::vector<Attachment> attachments;
+    std::vector<std::string> notes;  // what was repaired
+};
+
+enum class Access { kRead, kWrite };
+
+// kWrite: the caller holds the lock; an interrupted commit is repaired and an interrupted save
+// finished. `store` may be null with kRead. Cost: one file read; after a crash, a reading of all maps.
+Result<HostState> load_host(Datapath& datapath, const Store* store, const Capacities& capacities, Access access);
+
+std::string to_hex(const Digest& digest);
+
+// Interface id -> slot, of all interfaces of the image.
+std::map<std::string, std::uint32_t, std::less<>> interface_slots(const MapImage& image);
+
+}  // namespace sgbpf

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// apply: makes the kernel enforce a state file, as one commit.
+#include <fmt/format.h>
+
+#include "base/strings.hpp"
+#include "cli/context.hpp"
+#include "cli/output.hpp"
+#include "cli/report.hpp"
+#include "store/store.hpp"
+
+namespace sgbpf::cli {
+
+namespace {
+
+constexpr std::size_t kPlanLines = 40;
+
+struct Arguments {
+    std::string file;
+    bool require_devices = false;
+    bool yes = false;
+    bool prune = false;
+};
+
+Json apply_json(const ApplyReport& report) {
+    Json attached = Json::array();
+    for (const AttachedDevice& device : report.attached) {
+        attached.push_back(attached_json(device));
+    }
+    return {
+        {"Committed", report.committed},
+        {"Generation", report.generation},
+        {"MapWrites", report.writes},
+        {"Milliseconds",
+         {{"Parse", report.timing.parse_ms}, {"Engine", report.timing.engine_ms}, {"Grace", report.timing.grace_ms}}},
+        {"Attached", attached},
+        {"AttachErrors", report.attach_errors},
+        {"Notes", report.notes},
+        {"Plan", plan_json(report.plan)}};
+}
+
+void say(Context& context, const ApplyReport& report) {
+    for (const std::string& note : report.plan.notes) {
+        context.words(note);
+    }
+    if (report.committed) {
+        context.data(fmt::format("applied generation {}: {}, {} (parse {}, grace {})\n", report.generation,
+                                 counted(report.writes, "write"), milliseconds(report.timing.engine_ms),
+                                 milliseconds(report.timing.parse_ms), milliseconds(report.timing.grace_ms)));
+    } else {
+        context.data("no changes\n");
+    }
+    for (const AttachedDevice& device : report.attached) {
+        context.data(attached_text(device) + "\n");
+    }
+    for (const std::string& waiting : report.plan.waiting) {
+        context.words("waiting: " + waiting);
+    }
+    for (const std::string& note : report.notes) {
+        context.words(note);
+    }
+    for (const std::string& error : report.attach_errors) {
+        context.words("sgbpf: " + error);
+    }
+}
+
+void apply(Context& context, const Arguments& arguments) {
+    Engine* engine = context.engine(Needs::kChange);
+    if (engine == nullptr) {
+        return;
+    }
+    ApplyOptions options;
+    options.require_devices = arguments.require_devices;
+    options.allow_leaving = arguments.yes || arguments.prune;
+    options.hook = context.hook();
+    options.who = caller_text();
+    options.command = "apply " + arguments.file;
+    if (context.env.in_is_terminal) {
+        options.ask_leaving = [&](const Plan& plan) {
+            for (const std::string& left : plan.leaving) {
+                context.words(left);
+            }
+            return context.ask("go on? type yes:", "yes");
+        };
+    }
+    options.before_write = [&](const Plan& plan) {
+        if (!context.options.json) {
+            context.data(plan_text(plan, kPlanLines));
+            context.env.out.flush();
+        }
+        if (context.env.hold_interrupts) {
+            context.env.hold_interrupts();
+        }
+    };
+    auto report = engine->apply(arguments.file, options);
+    if (!report) {
+        context.fail(report.error());
+        return;
+    }
+    if (!context.options.json && !say_input(context, report->plan.input)) {
+        return;
+    }
+    if (!report->plan.input.errors.empty()) {
+        context.json({{"Errors", report->plan.input.errors}, {"Warnings", report->plan.input.warnings}});
+        context.exit = kExitBadInput;
+        return;
+    }
+    if (context.options.json) {
+        context.json(apply_json(*report));
+    } else {
+        say(context, *report);
+    }
+    if (!report->attach_errors.empty()) {
+        context.exit = kExitKernel;
+    }
+}
+
+}  // namespace
+
+void add_apply_commands(CLI::App& app, Context& context) {
+    auto arguments = std::make_shared<Arguments>();
+    CLI::App* command = app.add_subcommand("apply", "Make the kernel enforce a state file, all of it or nothing");
+    command->add_option("file", arguments->file, "State file, - for standard input")->required();
+    command->add_flag("--require-devices", arguments->require_devices, "Refuse when a device is absent");
+    command->add_flag("--prune", arguments->prune,
+                      "Interfaces may leave the file: their devices then drop all traffic but ARP, ND and DHCP until "
+                      "`sgbpf detach`");
+    command->add_flag("-y,--yes", arguments->yes, "The same as --prune, without a question");
+    command->footer(
+        "Examples:\n  sgbpf apply s.yaml\n  sgbpf apply s.yaml --require-devices\n"
+        "  sgbpf apply s.yaml --prune\n\nA device that is absent waits and is attached by the next apply or "
+        "`sgbpf attach`.");
+    command->callback([&context, arguments] { apply(context, *arguments); });
+}
+
+}  // namespace sgbpf::cli

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// show flows, flows flush.
+#include <fmt/format.h>
+
+#include "base/strings.hpp"
+#include "cli/context.hpp"
+#include "cli/output.hpp"
+
+namespace sgbpf::cli {
+
+namespace {
+
+struct Arguments {
+    std::string interface;
+    std::string peer;
+    std::string protocol;
+    std::string state;
+    std::size_t limit = 0;
+};
+
+// "192.0.2.7" means /32 here: this selects flows, it is no rule that could open more than was meant.
+bool read_peer(Context& context, const std::string& text, std::optional<Prefix>& peer) {
+    if (text.empty()) {
+        return true;
+    }
+    if (auto address = Address::parse(text)) {
+        peer = Prefix::host(*address);
+        return true;
+    }
+    auto parsed = Prefix::parse(text);
+    if (!parsed) {
+        context.fail(kExitBadInput, "--peer " + parsed.error().message);
+        return false;
+    }
+    peer = parsed->prefix;
+    return true;
+}
+
+bool read_protocol(Context& context, const std::string& text, std::optional<Protocol>& protocol) {
+    if (text.empty()) {
+        return true;
+    }
+    const std::vector<std::pair<std::string, Protocol>> names = {
+        {"tcp", kTcp}, {"udp", kUdp}, {"icmp", kIcmp}, {"icmpv6", kIcmpv6}};
+    for (const auto& [name, number] : names) {
+        if (text == name) {
+            protocol = number;
+            return true;
+        }
+    }
+    const auto number = parse_decimal(text);
+    if (!number || *number > 255) {
+        context.fail(kExitBadInput, "--protocol " + harmless(text) + ": neither tcp, udp, icmp, icmpv6 nor 0-255");
+        return false;
+    }
+    protocol = static_cast<Protocol>(*number);
+    return true;
+}
+
+bool read_query(Context& context, const Arguments& arguments, FlowQuery& query) {
+    query.interface = arguments.interface;
+    query.state = arguments.state;
+    query.limit = arguments.limit;
+    return read_peer(context, arguments.peer, query.peer) && read_protocol(context, arguments.protocol, query.protocol);
+}
+
+Json flow_json(const FlowRow& row) {
+    return {{"Interface", row.interface},
+            {"Protocol", row.protocol},
+            {"Local", row.local},
+            {"Remote", row.remote},
+            {"OpenedBy", row.opened_out ? "local" : "remote"},
+            {"State", row.state},
+            {"Detail", row.detail},
+            {"AgeSeconds", row.age_s},
+            {"IdleSeconds", row.idle_s},
+            {"SecondsLeft", row.left_s},
+            {"Tracked", true},
+            {"Reason", row.tracked},
+            {"SecurityGroupRuleId", row.rule},
+            {"Packets", {{"FromOpener", row.packets[0]}, {"ToOpener", row.packets[1]}}},
+            {"Bytes", {{"FromOpener", row.bytes[0]}, {"ToOpener", row.bytes[1]}}}};
+}
+
+void show(Context& context, const Arguments& arguments) {
+    FlowQuery query;
+    if (!read_query(context, arguments, query)) {
+        return;
+    }
+    Engine* engine = context.engine(Needs::kRead);
+    if (engine == nullptr) {
+        return;
+    }
+    auto report = engine->show_flows(query);
+    if (!report) {
+        context.fail(report.error());
+        return;
+    }
+    if (context.options.json) {
+        Json list = Json::array();
+        for (const FlowRow& row : report->flows) {
+            list.push_back(flow_json(row));
+        }
+        context.json({{"Flows", list}, {"Matching", report->matching}});
+        return;
+    }
+    Table table({{"INTERFACE"},
+                 {"PROTO"},
+                 {"OPENER"},
+                 {""},
+                 {"TARGET"},
+                 {"STATE"},
+                 {"AGE", Align::kRight},
+                 {"LEFT", Align::kRight},
+                 {"RULE"},
+                 {"WHY"}});
+    for (const FlowRow& row : report->flows) {
+        table.add({row.interface, row.protocol, row.opened_out ? row.local : row.remote, row.opened_out ? "out" : "in",
+                   row.opened_out ? row.remote : row.local,
+                   row.detail.empty() ? row.state : row.state + " " + row.detail, duration(row.age_s),
+                   duration(row.left_s), row.rule, row.tracked});
+    }
+    context.data(table.to_string());
+    if (report->matching > report->flows.size()) {
+        context.words(fmt::format("{} of {} flows shown", report->flows.size(), report->matching));
+    }
+}
+
+void flush(Context& context, const Arguments& arguments, bool all) {
+    FlowQuery query;
+    if (!read_query(context, arguments, query)) {
+        return;
+    }
+    if (!all && query.interface.empty() && !query.peer && !query.protocol) {
+        context.fail(kExitBadInput, "which flows? name --interface, --peer or --protocol, or say --all");
+        return;
+    }
+    Engine* engine = context.engine(Needs::kChange);
+    if (engine == nullptr) {
+        return;
+    }
+    if (context.env.hold_interrupts) {
+        context.env.hold_interrupts();
+    }
+    auto removed = engine->flush_flows(query);
+    if (!removed) {
+        context.fail(removed.error());
+        return;
+    }
+    if (context.options.json) {
+        context.json({{"Removed", *removed}});
+    } else {
+        context.data("removed " + counted(*removed, "flow") + "\n");
+    }
+}
+
+void add_selection(CLI::App& command, Arguments& arguments) {
+    command.add_option("--interface", arguments.interface, "Name in the state file");
+    command.add_option("--peer", arguments.peer, "Address or prefix of the remote end");
+    command.add_option("--protocol", arguments.protocol, "tcp, udp, icmp, icmpv6 or a number");
+}
+
+}  // namespace
+
+void add_show_flows(CLI::App& show_command, Context& context) {
+    auto arguments = std::make_shared<Arguments>();
+    CLI::App* command = show_command.add_subcommand("flows", "Live tracked flows, and why they are tracked");
+    add_selection(*command, *arguments);
+    command->add_option("--state", arguments->state, "established, syn-sent, udp-stream ...");
+    command->add_option("--limit", arguments->limit, "At most so many; 0 = all");
+    command->footer(
+        "Example:\n  sgbpf show flows --interface web0 --state established --limit 20\n\nUntracked flows have no "
+        "entry: every packet of theirs is judged by the rules.");
+    command->callback([&context, arguments] { show(context, *arguments); });
+}
+
+void add_flows_commands(CLI::App& app, Context& context) {
+    auto arguments = std::make_shared<Arguments>();
+    auto all = std::make_shared<bool>(false);
+    CLI::App* flows = app.add_subcommand("flows", "Change the table of tracked flows");
+    flows->require_subcommand(1);
+    CLI::App* command =
+        flows->add_subcommand("flush", "Forget tracked flows: their next packet is judged by the rules");
+    add_selection(*command, *arguments);
+    command->add_flag("--all", *all, "Every flow of the host");
+    command->footer("Example:\n  sgbpf flows flush --interface web0 --peer 192.0.2.0/24");
+    command->callback([&context, arguments, all] { flush(context, *arguments, *all); });
+}
+
+}  // namespace sgbpf::cli
