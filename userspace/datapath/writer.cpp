@@ -91,31 +91,12 @@ Result<void> write_element(Map& map, const MapInfo& info, const EditList::Edit& 
         return unexpected(memory.error());
     }
     auto* words = reinterpret_cast<std::uint64_t*>(&(*memory)[index * info.value_bytes]);
-    store_element(std::span(words, info.value_bytes / 8), edit.value, begins_versioned(info.id));
+    in_store_order(edit.value, begins_versioned(info.id),
+                   [words](std::size_t i, std::uint64_t content) { store_word(words[i], content); });
     return {};
 }
 
 }  // namespace
-
-void store_element(std::span<std::uint64_t> element, std::span<const std::byte> value, bool versioned) {
-    const auto word = [&value](std::size_t i) {
-        std::uint64_t content = 0;
-        std::memcpy(&content, &value[i * 8], sizeof(content));
-        return content;
-    };
-    constexpr std::size_t kValues = 0;
-    constexpr std::size_t kSince = 1;
-    for (std::size_t i = versioned ? 2 : 0; i < element.size(); ++i) {
-        store_word(element[i], word(i));
-    }
-    if (versioned) {
-        const bool announced = word(kSince) != 0;
-        const std::size_t before = announced ? kSince : kValues;
-        const std::size_t after = announced ? kValues : kSince;
-        store_word(element[before], word(before));
-        store_word(element[after], word(after));
-    }
-}
 
 Result<void> write_edits(Tree& tree, const EditList& edits, std::size_t first, std::size_t count) {
     const std::size_t end = std::min(first + count, edits.size());

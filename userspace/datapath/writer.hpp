@@ -4,6 +4,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
 
 #include <sgbpf/result.hpp>
 
@@ -21,10 +24,29 @@ Result<void> write_edits(Tree& tree, const EditList& edits, std::size_t first, s
 // All rows, except array elements that are all zero.
 Result<RawMaps> read_policy_maps(Tree& tree);
 
-// One element of an array, by 8-byte stores that the packet path may interleave with at any point. An
-// element that begins with a struct sg_versioned (`versioned`): the tail first, then since and values
-// when a change is announced, values and since when it is settled. Others: in ascending order.
-void store_element(std::span<std::uint64_t> element, std::span<const std::byte> value, bool versioned);
+// The words (8 bytes each) of an array element in the order in which they are stored; the packet path may
+// read between any two. An element that begins with a struct sg_versioned (`versioned`): the tail first,
+// then since and values when a change is announced, values and since when it is settled. Others: in
+// ascending order. Precondition: value.size() is a multiple of 8, and at least 16 when versioned.
+template <typename Store> void in_store_order(std::span<const std::byte> value, bool versioned, Store store) {
+    const auto word = [&value](std::size_t i) {
+        std::uint64_t content = 0;
+        std::memcpy(&content, &value[i * 8], sizeof(content));
+        return content;
+    };
+    constexpr std::size_t kValues = 0;
+    constexpr std::size_t kSince = 1;
+    for (std::size_t i = versioned ? 2 : 0; i < value.size() / 8; ++i) {
+        store(i, word(i));
+    }
+    if (versioned) {
+        const bool announced = word(kSince) != 0;
+        const std::size_t before = announced ? kSince : kValues;
+        const std::size_t after = announced ? kValues : kSince;
+        store(before, word(before));
+        store(after, word(after));
+    }
+}
 
 // Whether values of a map begin with a struct sg_versioned.
 constexpr bool begins_versioned(MapId id) {

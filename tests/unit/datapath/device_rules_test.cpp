@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Which devices can be a workload's: the ones that lie about direction, or carry more than one workload,
+// are refused in words of their own.
+#include "datapath/device_rules.hpp"
+
+#include <set>
+
+#include <gtest/gtest.h>
+#include <linux/if_arp.h>
+
+namespace sgbpf {
+namespace {
+
+Device device(const std::string& kind, unsigned hardware_type = ARPHRD_ETHER) {
+    Device made;
+    made.ifindex = 7;
+    made.name = "dev0";
+    made.kind = kind;
+    made.hardware_type = hardware_type;
+    return made;
+}
+
+struct Row {
+    const char* name;
+    Device device;
+    const char* word;  // in the refusal; nullptr: allowed
+};
+
+Device with(Device base, void (*change)(Device&)) {
+    change(base);
+    return base;
+}
+
+std::vector<Row> rows() {
+    return {
+        {"tap", device("tun"), nullptr},
+        {"tap in a bridge", with(device("tun"), [](Device& d) { d.master_kind = "bridge"; }), nullptr},
+        {"tap in an Open vSwitch", with(device("tun"), [](Device& d) { d.master_kind = "openvswitch"; }), nullptr},
+        {"veth", device("veth"), nullptr},
+        {"veth in a bridge", with(device("veth"), [](Device& d) { d.master_kind = "bridge"; }), nullptr},
+        {"representor", with(device(""), [](Device& d) { d.is_representor = true; }), nullptr},
+        {"tun", device("tun", ARPHRD_NONE), "make it a tap"},
+        {"loopback", with(device("", ARPHRD_LOOPBACK), [](Device& d) { d.is_loopback = true; }), "loopback"},
+        {"macvtap", device("macvtap"), "a macvtap shows"},
+        {"macvlan", device("macvlan"), "a macvlan shows"},
+        {"ipvtap", device("ipvtap"), "an ipvtap shows"},
+        {"ipvlan", device("ipvlan"), "an ipvlan shows"},
+        {"bridge", device("bridge"), "a bridge carries"},
+        {"Open vSwitch", device("openvswitch"), "an Open vSwitch bridge"},
+        {"bond", device("bond"), "a bond carries"},
+        {"team", device("team"), "a team carries"},
+        {"vlan", device("vlan"), "a VLAN device"},
+        {"vxlan", device("vxlan"), "a tunnel carries"},
+        {"gre", device("gre", 778), "a tunnel carries"},
+        {"wireguard", device("wireguard", ARPHRD_NONE), "WireGuard"},
+        {"dummy", device("dummy"), "nothing is behind"},
+        {"ifb", device("ifb"), "redirected"},
+        {"vrf", device("vrf"), "a VRF"},
+        {"netkit", device("netkit"), "netkit"},
+        {"a kind of tomorrow", device("quantum"), "its kind, quantum"},
+        {"InfiniBand", device("", ARPHRD_INFINIBAND), "hardware type 32"},
+        {"physical", device(""), "it is a physical NIC:"},
+        {"physical in a bridge", with(device(""), [](Device& d) { d.master_kind = "bridge"; }),
+         "judge every guest's traffic"},
+    };
+}
+
+TEST(WorkloadDevice, IsAllowedOrRefusedByKind) {
+    for (const Row& row : rows()) {
+        SCOPED_TRACE(row.name);
+        const auto checked = check_workload_device(row.device);
+        if (row.word == nullptr) {
+            EXPECT_TRUE(checked);
+            continue;
+        }
+        if (checked) {
+            ADD_FAILURE() << "allowed";
+            continue;
+        }
+        EXPECT_EQ(checked.error().code, ErrorCode::kUnsupported);
+        EXPECT_NE(checked.error().message.find(row.word), std::string::npos) << checked.error().message;
+        EXPECT_TRUE(checked.error().message.starts_with("dev0 ")) << checked.error().message;
+    }
+}
+
+// A reversed device must never be told "not supported" only: the words say what would have happened.
+TEST(WorkloadDevice, SaysThatReversedKindsSwapTheRules) {
+    for (const char* kind : {"macvtap", "macvlan", "ipvtap", "ipvlan"}) {
+        const auto checked = check_workload_device(device(kind));
+        ASSERT_FALSE(checked) << kind;
+        EXPECT_NE(checked.error().message.find("would be swapped"), std::string::npos) << kind;
+    }
+}
+
+}  // namespace
+}  // namespace sgbpf
