@@ -32,8 +32,8 @@ CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint6
 // image.hpp. Rows of tombstones and unreachable numbers are not part of it.
 MapImage image_from_maps(const RawMaps& maps, std::uint64_t generation);
 
-// Makes the maps hold exactly `in_force`, settled, without changing a verdict at `generation` at any
+// Makes the maps hold exactly `in_force`, settled, without changing a verdict at its generation at any
 // moment. Wait for a grace period first: a packet may still be judged by the generation before.
-EditList repair_edits(const RawMaps& maps, const MapImage& in_force, std::uint64_t generation);
+EditList repair_edits(const RawMaps& maps, const MapImage& in_force);
 
 }  // namespace sgbpf

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "api/commit.hpp"
+
+#include <chrono>
+
+namespace sgbpf {
+namespace {
+
+class Stopwatch {
+public:
+    // Microseconds since the last lap.
+    std::uint64_t lap() {
+        const auto now = std::chrono::steady_clock::now();
+        const auto spent = std::chrono::duration_cast<std::chrono::microseconds>(now - last_);
+        last_ = now;
+        return static_cast<std::uint64_t>(spent.count());
+    }
+
+private:
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+// Writes one phase. `done` counts edits over all phases.
+Result<void> write_phase(Datapath& datapath, const EditList& edits, const CommitHooks* hooks, std::size_t& done) {
+    if (hooks == nullptr || !hooks->before_edit) {
+        done += edits.size();
+        return edits.empty() ? Result<void>{} : datapath.write(edits, 0, edits.size());
+    }
+    for (std::size_t i = 0; i < edits.size(); ++i, ++done) {
+        if (!hooks->before_edit(done)) {
+            return unexpected(make_error(ErrorCode::kRefused, "stopped"));
+        }
+        if (Result<void> written = datapath.write(edits, i, 1); !written) {
+            return written;
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks) {
+    CommitStats stats;
+    Stopwatch watch;
+    std::size_t done = 0;
+    const auto run = [&]() -> Result<void> {
+        if (Result<void> step = datapath.set_pending(plan.to); !step) {
+            return step;
+        }
+        if (Result<void> step = write_phase(datapath, plan.before, hooks, done); !step) {
+            return step;
+        }
+        if (Result<void> step = write_phase(datapath, plan.publish, hooks, done); !step) {
+            return step;
+        }
+        if (Result<void> step = datapath.flip(plan.to, plan.digest); !step) {
+            return step;
+        }
+        stats.engine_us = watch.lap();
+        // Also when nothing is left to clean: two single writes in a row must not meet in one packet.
+        if (Result<void> step = datapath.wait_grace_period(); !step) {
+            return step;
+        }
+        stats.grace_us = watch.lap();
+        if (Result<void> step = write_phase(datapath, plan.after, hooks, done); !step) {
+            return step;
+        }
+        return datapath.set_pending(0);
+    };
+    if (Result<void> result = run(); !result) {
+        return unexpected(std::move(result).error());
+    }
+    stats.cleanup_us = watch.lap();
+    stats.writes = done;
+    return stats;
+}
+
+Result<MapImage> repair(Datapath& datapath) {
+    Result<ControlState> control = datapath.control();
+    if (!control) {
+        return unexpected(std::move(control).error());
+    }
+    // The interrupted commit may have flipped a moment ago.
+    if (Result<void> step = datapath.wait_grace_period(); !step) {
+        return unexpected(std::move(step).error());
+    }
+    Result<RawMaps> maps = datapath.read_maps();
+    if (!maps) {
+        return unexpected(std::move(maps).error());
+    }
+    MapImage image = image_from_maps(*maps, control->generation);
+    const EditList edits = repair_edits(*maps, image);
+    if (!edits.empty()) {
+        if (Result<void> step = datapath.write(edits, 0, edits.size()); !step) {
+            return unexpected(std::move(step).error());
+        }
+    }
+    if (Result<void> step = datapath.flip(control->generation, digest(image)); !step) {
+        return unexpected(std::move(step).error());
+    }
+    if (Result<void> step = datapath.set_pending(0); !step) {
+        return unexpected(std::move(step).error());
+    }
+    return image;
+}
+
+}  // namespace sgbpf
