@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// A newer binary meets attachments of an older one: their programs are swapped where they are, never
+// detached. The older build is played by another program under an old build name.
+#include <filesystem>
+
+#include <bpf/bpf.h>
+#include <unistd.h>
+
+#include "attach_fixture.hpp"
+#include "datapath/object.hpp"
+
+namespace sgbpf::test {
+namespace {
+
+class Upgrade : public AttachFixture {
+protected:
+    [[nodiscard]] std::string instance() const {
+        for (const auto& entry : std::filesystem::directory_iterator(bpffs() + "/sgbpf/v1")) {
+            if (entry.path().filename().string().starts_with("ns-")) {
+                return entry.path().string();
+            }
+        }
+        return {};
+    }
+    void pretend_old_build() {
+        std::filesystem::rename(instance() + "/build-" + Object::build_id(), instance() + "/build-0000000000000000");
+        datapath_ = make_kernel_datapath(options());
+        ASSERT_TRUE(datapath_->open(small_capacities(), false));
+    }
+    // What runs at a hook first.
+    std::string name_at(const Device& where, Hook hook) {
+        const auto programs = at(where, hook);
+        return programs.empty() ? "" : program_info_by_id(programs[0].program_id)->name;
+    }
+};
+
+TEST_F(Upgrade, SwapsProgramsOfLiveLinksInPlace) {
+    add_veth("web0", "guest0");
+    add_veth("web1", "guest1");
+    const Attachment zero = attached(request("web0", 1));
+    const Attachment one = attached(request("web1", 2));
+    const Fd old = foreign_program("old_build");
+    for (const Attachment* made : {&zero, &one}) {
+        for (const char* suffix : {"_in", "_out"}) {
+            const Fd link(bpf_obj_get((instance() + "/links/" + made->interface_id + suffix).c_str()));
+            ASSERT_EQ(bpf_link_update(link.get(), old.get(), nullptr), 0);
+        }
+    }
+    for (const char* name : {"/sg_tc_in", "/sg_tc_out"}) {
+        ASSERT_EQ(::unlink((instance() + name).c_str()), 0);
+        ASSERT_EQ(bpf_obj_pin(old.get(), (instance() + name).c_str()), 0);
+    }
+    pretend_old_build();
+    const auto link_before = at(zero.device, Hook::kIngress)[0].link_id;
+    const auto other_before = at(one.device, Hook::kEgress)[0].link_id;
+
+    attached(request("web0", 1));
+    EXPECT_EQ(name_at(zero.device, Hook::kIngress), "sg_tc_out");
+    EXPECT_EQ(name_at(zero.device, Hook::kEgress), "sg_tc_in");
+    EXPECT_EQ(name_at(one.device, Hook::kIngress), "sg_tc_out");
+    EXPECT_EQ(name_at(one.device, Hook::kEgress), "sg_tc_in");
+    EXPECT_EQ(at(zero.device, Hook::kIngress)[0].link_id, link_before);
+    EXPECT_EQ(at(one.device, Hook::kEgress)[0].link_id, other_before);
+    EXPECT_TRUE(std::filesystem::exists(instance() + "/build-" + Object::build_id()));
+    EXPECT_FALSE(std::filesystem::exists(instance() + "/build-0000000000000000"));
+    // The new programs know the old bindings.
+    send_frame("guest1");
+    EXPECT_EQ(not_ready(2), (Counts{0, 1}));
+}
+
+TEST_F(Upgrade, FinishesAnInterruptedOne) {
+    add_veth("web0", "guest0");
+    const Attachment made = attached(request("web0"));
+    const Fd old = foreign_program("old_build");
+    const Fd link(bpf_obj_get((instance() + "/links/" + id(1) + "_out").c_str()));
+    ASSERT_EQ(bpf_link_update(link.get(), old.get(), nullptr), 0);
+    // A crash after pinning under the temporary name.
+    ASSERT_EQ(bpf_obj_pin(old.get(), (instance() + "/sg_tc_in_next").c_str()), 0);
+    pretend_old_build();
+    attached(request("web0"));
+    EXPECT_EQ(name_at(made.device, Hook::kIngress), "sg_tc_out");
+    EXPECT_FALSE(std::filesystem::exists(instance() + "/sg_tc_in_next"));
+}
+
+TEST_F(Upgrade, SwapsClsactFiltersInPlace) {
+    add_veth("web0", "guest0");
+    const Attachment made = attached(request("web0", 1, HookChoice::kClsact));
+    const auto before = filters_at(made.device, Hook::kIngress);
+    pretend_old_build();
+    attached(request("web0"));
+    // The same instructions: nothing to swap, the name alone is brought up to date.
+    EXPECT_EQ(filters_at(made.device, Hook::kIngress)[0].program_id, before[0].program_id);
+    EXPECT_TRUE(std::filesystem::exists(instance() + "/build-" + Object::build_id()));
+}
+
+}  // namespace
+}  // namespace sgbpf::test
