@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::uint32_t kBudget = 100'000;
 
-void expect_within_budget(bool test_mode) {
-    auto programs = TestPrograms::load(small_capacities(), test_mode);
+void expect_within_budget(TestPrograms::Mode mode) {
+    auto programs = TestPrograms::load(small_capacities(), mode);
     ASSERT_TRUE(programs) << programs.error().message << "\n" << programs.error().detail;
     const std::vector<std::string> names = (*programs)->program_names();
     EXPECT_GE(names.size(), 7u);
@@ -29,10 +29,10 @@ void expect_within_budget(bool test_mode) {
 }
 
 TEST(VerifierBudget, LivePrograms) {
-    expect_within_budget(false);
+    expect_within_budget(TestPrograms::Mode::kLive);
 }
 TEST(VerifierBudget, TestModePrograms) {
-    expect_within_budget(true);
+    expect_within_budget(TestPrograms::Mode::kTest);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ TestPrograms::~TestPrograms() {
     sg_tc__destroy(skeleton_);
 }
 
-Result<std::unique_ptr<TestPrograms>> TestPrograms::load(const Capacities& capacities, bool test_mode) {
+Result<std::unique_ptr<TestPrograms>> TestPrograms::load(const Capacities& capacities, Mode mode) {
     sg_tc* skeleton = sg_tc__open();
     if (skeleton == nullptr) {
         return unexpected(errno_error("open the BPF object", errno));
@@ -77,7 +77,7 @@ Result<std::unique_ptr<TestPrograms>> TestPrograms::load(const Capacities& capac
     skeleton->rodata->sg_config.abi_version = SG_ABI_VERSION;
     skeleton->rodata->sg_config.ticks_per_second = 1000;
     skeleton->rodata->sg_config.flow_slots = capacities.flows;
-    skeleton->rodata->sg_config.test_mode = test_mode ? 1 : 0;
+    skeleton->rodata->sg_config.test_mode = mode == Mode::kTest ? 1 : 0;
     if (const int error = sg_tc__load(skeleton); error != 0) {
         return unexpected(libbpf_error("load the BPF object", error));
     }
@@ -100,7 +100,7 @@ void TestPrograms::set_test_input(std::uint32_t interface_slot, std::uint64_t no
     skeleton_->bss->sg_test.now = now_ms;
 }
 
-PacketResult TestPrograms::run(unsigned direction, std::uint32_t interface_slot, std::span<const std::uint8_t> frame,
+PacketResult TestPrograms::run(unsigned direction, std::uint32_t interface_slot, const std::vector<std::uint8_t>& frame,
                                std::uint64_t now_ms, bool vlan_tag) {
     set_test_input(interface_slot, now_ms);
     skeleton_->bss->sg_test.vlan_tag = vlan_tag ? 1 : 0;
@@ -114,7 +114,8 @@ PacketResult TestPrograms::run(unsigned direction, std::uint32_t interface_slot,
                         test.tracked != 0, test.flow_slot};
 }
 
-std::uint32_t TestPrograms::nanoseconds_per_run(int program_fd, std::span<const std::uint8_t> frame, int repeat) const {
+std::uint32_t TestPrograms::nanoseconds_per_run(int program_fd, const std::vector<std::uint8_t>& frame,
+                                                int repeat) const {
     LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = static_cast<__u32>(frame.size()),
                 .repeat = repeat);
     if (const int error = bpf_prog_test_run_opts(program_fd, &options); error != 0) {

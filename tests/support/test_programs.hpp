@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -30,16 +29,18 @@ Capacities small_capacities();
 
 class TestPrograms final : public Datapath {
 public:
+    // kTest: interface and clock are given by the test; kLive: as attached, for benchmarks.
+    enum class Mode { kTest, kLive };
     static Result<std::unique_ptr<TestPrograms>> load(const Capacities& capacities = small_capacities(),
-                                                      bool test_mode = true);
+                                                      Mode mode = Mode::kTest);
     ~TestPrograms() override;
 
     // Judges one frame as sg_tc_in or sg_tc_out at `now_ms`. Aborts the test process when the kernel
     // refuses the run.
-    PacketResult run(unsigned direction, std::uint32_t interface_slot, std::span<const std::uint8_t> frame,
+    PacketResult run(unsigned direction, std::uint32_t interface_slot, const std::vector<std::uint8_t>& frame,
                      std::uint64_t now_ms, bool vlan_tag = false);
     // Average over `repeat` runs, as the kernel measures it.
-    std::uint32_t nanoseconds_per_run(int program_fd, std::span<const std::uint8_t> frame, int repeat) const;
+    std::uint32_t nanoseconds_per_run(int program_fd, const std::vector<std::uint8_t>& frame, int repeat) const;
     void set_test_input(std::uint32_t interface_slot, std::uint64_t now_ms);
 
     void sweep_once(std::uint64_t now_ms);

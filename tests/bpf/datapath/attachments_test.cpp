@@ -2,6 +2,7 @@
 // What stays attached, and what does not: processes end, devices vanish, namespaces go.
 #include <filesystem>
 
+#include <bpf/bpf.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,8 +158,9 @@ TEST_F(Attachments, RemovingAllLeavesNothingOfOurs) {
     const Attachment one = attached(request("web0", 1));
     const Attachment two = attached(request("web1", 2, HookChoice::kClsact));
     attached(request("there0", 3, HookChoice::kClsact, "blue"));
-    // A second pair of eyes on a link: unpinning would not end it.
-    const std::string pin_path = fmt::format("{}/sgbpf/v1/ns-*/links/{}_in", bpffs(), id(1));
+    // While someone looks at a link, unpinning it would not end it.
+    const Fd looked_at(bpf_link_get_fd_by_id(at(one.device, Hook::kEgress)[0].link_id));
+    ASSERT_TRUE(looked_at.valid());
     ASSERT_TRUE(datapath_->remove_all());
     EXPECT_FALSE(std::filesystem::exists(bpffs() + "/sgbpf"));
     for (const Hook hook : {Hook::kIngress, Hook::kEgress}) {

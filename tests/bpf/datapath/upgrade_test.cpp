@@ -82,14 +82,45 @@ TEST_F(Upgrade, FinishesAnInterruptedOne) {
     EXPECT_FALSE(std::filesystem::exists(instance() + "/sg_tc_in_next"));
 }
 
+// A program with other instructions that uses the instance's map of devices, as any build of ours does.
+Fd older_program(const std::string& ifindex_map) {
+    const Fd map(bpf_obj_get(ifindex_map.c_str()));
+    // r1 = map; r0 = -1 (next program); exit
+    const std::array<bpf_insn, 4> code = {bpf_insn{BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_FD, 0, map.get()},
+                                          bpf_insn{0, 0, 0, 0, 0}, bpf_insn{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, -1},
+                                          bpf_insn{BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+    return Fd(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "sg_tc_old", "GPL", code.data(), code.size(), nullptr));
+}
+
 TEST_F(Upgrade, SwapsClsactFiltersInPlace) {
     add_veth("web0", "guest0");
     const Attachment made = attached(request("web0", 1, HookChoice::kClsact));
-    const auto before = filters_at(made.device, Hook::kIngress);
+    const Fd old = older_program(instance() + "/sg_ifindex");
+    ASSERT_TRUE(old.valid());
+    for (const Hook hook : {Hook::kIngress, Hook::kEgress}) {
+        ASSERT_TRUE(clsact_attach(made.device.ifindex, hook, old.get(), true));
+        ASSERT_EQ(program_info_by_id(filters_at(made.device, hook)[0].program_id)->name, "sg_tc_old");
+    }
     pretend_old_build();
-    attached(request("web0"));
-    // The same instructions: nothing to swap, the name alone is brought up to date.
-    EXPECT_EQ(filters_at(made.device, Hook::kIngress)[0].program_id, before[0].program_id);
+    EXPECT_EQ(attached(request("web0")).hook, "clsact");
+    ASSERT_EQ(filters_at(made.device, Hook::kIngress).size(), 1U);
+    EXPECT_EQ(program_info_by_id(filters_at(made.device, Hook::kIngress)[0].program_id)->name, "sg_tc_out");
+    EXPECT_EQ(program_info_by_id(filters_at(made.device, Hook::kEgress)[0].program_id)->name, "sg_tc_in");
+    send_frame("guest0");
+    EXPECT_EQ(not_ready(1), (Counts{0, 1}));
+}
+
+TEST_F(Upgrade, LeavesProgramsWithTheSameInstructionsAlone) {
+    add_veth("web0", "guest0");
+    add_veth("web1", "guest1");
+    const Attachment zero = attached(request("web0", 1));
+    const Attachment one = attached(request("web1", 2, HookChoice::kClsact));
+    const auto link_before = at(zero.device, Hook::kIngress);
+    const auto filter_before = filters_at(one.device, Hook::kIngress);
+    pretend_old_build();
+    attached(request("web0", 1));
+    EXPECT_EQ(at(zero.device, Hook::kIngress)[0].program_id, link_before[0].program_id);
+    EXPECT_EQ(filters_at(one.device, Hook::kIngress)[0].program_id, filter_before[0].program_id);
     EXPECT_TRUE(std::filesystem::exists(instance() + "/build-" + Object::build_id()));
 }
 
