@@ -254,6 +254,28 @@ Result<void> Attacher::check_elsewhere(const AttachRequest& request, std::uint64
     return {};
 }
 
+// A device whose interface left comes back: its links get the name of the interface, and never stop.
+Result<void> Attacher::take_over_left(Instance& instance, const AttachRequest& request) {
+    const std::string left = instance.left_id(request.device.ifindex);
+    for (const sg_direction direction : kBothDirections) {
+        auto link = pinned_link(instance, left, direction);
+        if (!link) {
+            return unexpected(link.error());
+        }
+        if (!*link) {
+            continue;
+        }
+        const std::string path = instance.link_path(left, direction);
+        // ifindex 0: a link of an older device that had the same number.
+        auto done = (*link)->ifindex == 0 ? remove_link(path)
+                                          : rename_path(path, instance.link_path(request.interface_id, direction));
+        if (!done) {
+            return done;
+        }
+    }
+    return {};
+}
+
 Result<OwnProgram::Where> Attacher::choose_hook(const AttachRequest& request, const Own& own) {
     using Where = OwnProgram::Where;
     auto probed = tcx_programs(request.device.ifindex, Hook::kIngress);
@@ -354,9 +376,14 @@ Result<Attachment> Attacher::attach(const AttachRequest& request) {
     }
     // In force here already, then it is nowhere else: refreshing thousands of devices stays cheap.
     if ((*own)[SG_IN].where == OwnProgram::Where::kNowhere || (*own)[SG_OUT].where == OwnProgram::Where::kNowhere) {
-        checked = check_elsewhere(request, netns->inode);
+        checked = in_order([&] { return check_elsewhere(request, netns->inode); },
+                           [&] { return take_over_left(instance, request); });
         if (!checked) {
             return unexpected(checked.error());
+        }
+        own = own_programs(instance, request.interface_id, ifindex);
+        if (!own) {
+            return unexpected(own.error());
         }
     }
     auto where = choose_hook(request, *own);

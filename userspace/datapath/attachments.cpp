@@ -189,7 +189,7 @@ Attachment Attacher::describe(Instance& instance, const Device& device, std::uin
         attachment.problem = "no program is attached: someone removed it, or the device is a new one";
     } else if (!in || !out) {
         attachment.problem = in ? "outbound rules are not attached" : "inbound rules are not attached";
-    } else if (!binding || binding->interface_slot == 0 || binding->interface_slot != slot) {
+    } else if (!binding || binding->interface_slot != slot || (slot == 0 && binding->left == 0)) {
         attachment.problem = "the device is not bound to its interface";
     }
     return attachment;
@@ -246,7 +246,8 @@ Result<void> Attacher::list_instance(Instance& instance, std::vector<Attachment>
         }
     }
     for (const auto& [ifindex, slot] : unlisted) {
-        all.push_back(describe(instance, device_of(ifindex), slot, id_of_slot(slot)));
+        all.push_back(
+            describe(instance, device_of(ifindex), slot, slot == 0 ? instance.left_id(ifindex) : id_of_slot(slot)));
     }
     return {};
 }
@@ -278,7 +279,7 @@ Result<void> Attacher::detach_from(Instance& instance, const Attachment& attachm
         return unexpected(removed ? bindings.error() : removed.error());
     }
     for (const auto& [ifindex, slot] : *bindings) {
-        if (slot != attachment.interface_slot) {
+        if (slot != attachment.interface_slot || (slot == 0 && attachment.interface_id != instance.left_id(ifindex))) {
             continue;
         }
         const auto netns = netns_by_inode(instance.netns_inode(), netns_dir_);
@@ -328,6 +329,34 @@ Result<void> Attacher::detach(const Attachment& attachment) {
     }
     bound_.clear();
     return {};
+}
+
+// Links first: should the process end in between, the device is still bound to a slot without rules.
+Result<void> Attacher::unbind(const Attachment& attachment) {
+    auto netns = netns_by_name(attachment.device.netns, netns_dir_);
+    if (!netns) {
+        return unexpected(netns.error());
+    }
+    auto instance = Instance::open(paths_, netns->inode);
+    if (!instance) {
+        return unexpected(instance.error());
+    }
+    const int ifindex = attachment.device.ifindex;
+    for (const sg_direction direction : kBothDirections) {
+        auto link = pinned_link(*instance, attachment.interface_id, direction);
+        if (!link) {
+            return unexpected(link.error());
+        }
+        if (*link && (*link)->ifindex == static_cast<std::uint32_t>(ifindex)) {
+            auto renamed = rename_path(instance->link_path(attachment.interface_id, direction),
+                                       instance->link_path(instance->left_id(ifindex), direction));
+            if (!renamed) {
+                return renamed;
+            }
+        }
+    }
+    bound_.clear();
+    return instance->bind_left(ifindex);
 }
 
 Result<void> remove_everything(const PinPaths& paths, const std::string& netns_dir) {

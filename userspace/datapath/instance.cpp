@@ -99,6 +99,14 @@ Result<void> Instance::bind(int ifindex, std::uint32_t interface_slot) {
         .put(static_cast<std::uint32_t>(ifindex), sg_binding{interface_slot, 0});
 }
 
+Result<void> Instance::bind_left(int ifindex) {
+    return TypedMap<std::uint32_t, sg_binding>(ifindexes_).put(static_cast<std::uint32_t>(ifindex), sg_binding{0, 1});
+}
+
+std::string Instance::left_id(int ifindex) const {
+    return fmt::format("left-{}-{}", netns_inode_, ifindex);
+}
+
 Result<std::vector<std::pair<int, std::uint32_t>>> Instance::bindings() {
     std::vector<std::pair<int, std::uint32_t>> bound;
     auto read = for_each_row(ifindexes_, [&bound](const std::byte* key, const std::byte* value) {
@@ -106,7 +114,7 @@ Result<std::vector<std::pair<int, std::uint32_t>>> Instance::bindings() {
         sg_binding binding{};
         std::memcpy(&ifindex, key, sizeof(ifindex));
         std::memcpy(&binding, value, sizeof(binding));
-        if (binding.interface_slot != 0) {
+        if (binding.interface_slot != 0 || binding.left != 0) {
             bound.emplace_back(static_cast<int>(ifindex), binding.interface_slot);
         }
     });

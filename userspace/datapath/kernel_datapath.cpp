@@ -43,6 +43,7 @@ public:
     Result<std::vector<Device>> devices(const std::string& netns) override;
     Result<Attachment> attach(const AttachRequest& request) override;
     Result<void> detach(const Attachment& attachment) override;
+    Result<void> unbind(const Attachment& attachment) override;
     Result<std::vector<Attachment>> attachments() override;
     Result<void> remove_all() override;
 
@@ -216,6 +217,11 @@ Result<Attachment> KernelDatapath::attach(const AttachRequest& request) {
 Result<void> KernelDatapath::detach(const Attachment& attachment) {
     auto open_tree = tree();
     return open_tree ? attacher_->detach(attachment) : Result<void>(unexpected(open_tree.error()));
+}
+
+Result<void> KernelDatapath::unbind(const Attachment& attachment) {
+    auto open_tree = tree();
+    return open_tree ? attacher_->unbind(attachment) : Result<void>(unexpected(open_tree.error()));
 }
 
 Result<std::vector<Attachment>> KernelDatapath::attachments() {

@@ -42,6 +42,7 @@ public:
 
     Result<Attachment> attach(const AttachRequest& request);
     Result<void> detach(const Attachment& attachment);
+    Result<void> unbind(const Attachment& attachment);
     Result<std::vector<Attachment>> list();
 
 private:
@@ -53,6 +54,7 @@ private:
     Result<void> upgrade_links(Instance& instance, const Object& object);
     Result<void> check_binding(Instance& instance, const AttachRequest& request);
     Result<void> check_elsewhere(const AttachRequest& request, std::uint64_t netns_inode);
+    Result<void> take_over_left(Instance& instance, const AttachRequest& request);
     Result<OwnProgram::Where> choose_hook(const AttachRequest& request, const Own& own);
     Result<void> attach_missing(Instance& instance, const AttachRequest& request, OwnProgram::Where where,
                                 const Own& own);

@@ -89,7 +89,10 @@ public:
 
     Result<sg_binding> binding(int ifindex);  // slot 0: none
     Result<void> bind(int ifindex, std::uint32_t interface_slot);
-    Result<std::vector<std::pair<int, std::uint32_t>>> bindings();  // (ifindex, slot) of all bound
+    // The device stays attached without an interface; its links are then named left_id().
+    Result<void> bind_left(int ifindex);
+    [[nodiscard]] std::string left_id(int ifindex) const;           // unique on the host
+    Result<std::vector<std::pair<int, std::uint32_t>>> bindings();  // (ifindex, slot) of all bound; slot 0: left
 
     // Build of the programs (Object::build_id()) that are pinned, or were when the last upgrade ended.
     [[nodiscard]] std::string build_id() const;

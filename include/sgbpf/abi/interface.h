@@ -61,10 +61,13 @@ struct sg_interface {
 SG_ABI_SIZE(struct sg_interface, 192);
 SG_ABI_OFFSET(struct sg_interface, config, 64);
 
-/* Value of sg_ifindex; 0 = the device is not bound to an interface. */
+/*
+ * Value of sg_ifindex; 0 = the device is not bound to an interface. `left` = 1 (user space only): its
+ * interface left, it stays attached and drops all but the exempt list.
+ */
 struct sg_binding {
     __u32 interface_slot;
-    __u32 pad;
+    __u32 left;
 };
 SG_ABI_SIZE(struct sg_binding, 8);
 
