@@ -54,15 +54,14 @@ std::string_view other_word(std::string_view key) {
     return {};
 }
 
-std::string suggestion(std::string_view key, std::initializer_list<std::string_view> known) {
-    const std::string lower = to_lower(key);
-    const std::string_view other = other_word(lower);
+// What `key` seems to mean, or nothing.
+std::string meant(std::string_view key, std::initializer_list<std::string_view> known) {
+    const std::string_view other = other_word(to_lower(key));
     if (std::find(known.begin(), known.end(), other) != known.end()) {
-        return fmt::format("; did you mean {}?", other);
+        return std::string(other);
     }
     const std::vector<std::string> candidates(known.begin(), known.end());
-    const std::string close = did_you_mean(key, candidates);
-    return close.empty() ? fmt::format("; known here: {}", fmt::join(known, ", ")) : close;
+    return closest(key, candidates);
 }
 
 // Reports what no key may be; true if the key is usable text.
@@ -151,11 +150,16 @@ Fields::Fields(const YamlNode& node, const Path& path, std::initializer_list<std
     for (std::size_t i = 0; i + 1 < node.children.size(); i += 2) {
         const YamlNode& key = node.children[i];
         if (!check_key(key, path, report)) {
+            incomplete_ = true;
             continue;
         }
         if (std::find(known.begin(), known.end(), key.text) == known.end()) {
+            const std::string word = meant(key.text, known);
             report.error(key.place, path,
-                         fmt::format("unknown key {}{}", printable(key.text), suggestion(key.text, known)));
+                         word.empty() ? fmt::format("unknown key {}; known here: {}", printable(key.text),
+                                                    fmt::join(known, ", "))
+                                      : fmt::format("unknown key {}; did you mean {}?", printable(key.text), word));
+            misspelt_.push_back(word);
             continue;
         }
         const auto same = [&](const YamlNode* other) { return other->text == key.text; };
@@ -177,9 +181,13 @@ const YamlNode* Fields::find(std::string_view key) const {
     return nullptr;
 }
 
+bool Fields::misspelt(std::string_view key) const {
+    return incomplete_ || std::find(misspelt_.begin(), misspelt_.end(), key) != misspelt_.end();
+}
+
 const YamlNode* Fields::require(std::string_view key, std::string_view why) {
     const YamlNode* value = find(key);
-    if (value == nullptr && valid_) {
+    if (value == nullptr && valid_ && !misspelt(key)) {
         report_.error(node_.place, path_, fmt::format("key {} is missing{}", key, why));
     }
     return value;

@@ -33,6 +33,8 @@ public:
     Fields(const YamlNode& node, const Path& path, std::initializer_list<std::string_view> known, Report& report);
 
     [[nodiscard]] bool valid() const { return valid_; }  // it is a mapping
+    // An unknown key was reported that seems to mean `key`: its absence needs no second sentence.
+    [[nodiscard]] bool misspelt(std::string_view key) const;
     // The value, or null if the key is absent.
     [[nodiscard]] const YamlNode* find(std::string_view key) const;
     // The same; absence is reported with `why` ("; write ...").
@@ -47,6 +49,8 @@ private:
     const Path& path_;
     Report& report_;
     std::vector<Entry> entries_;
+    std::vector<std::string> misspelt_;
+    bool incomplete_ = false;  // a merge key hides fields
     bool valid_ = false;
 };
 

@@ -144,9 +144,8 @@ Result<PortRange> parse_ports(std::string_view text) {
 }
 
 std::optional<IcmpSelector> icmp_by_name(Protocol protocol, std::string_view name) {
-    const std::string lower = to_lower(name);
     for (const IcmpName& row : kIcmpNames) {
-        if (row.protocol == protocol && row.name == lower) {
+        if (row.protocol == protocol && row.name == name) {
             return row.selector;
         }
     }
@@ -173,9 +172,8 @@ std::vector<std::string> icmp_names(Protocol protocol) {
 }
 
 const RuleType* rule_type(std::string_view name) {
-    const std::string lower = to_lower(name);
     const auto row =
-        std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& type) { return type.name == lower; });
+        std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto& type) { return type.name == name; });
     return row == std::end(kTypes) ? nullptr : row;
 }
 

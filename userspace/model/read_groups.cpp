@@ -271,6 +271,9 @@ bool StateReader::read_selector(const Fields& fields, Site site, Rule& rule) {
     if (const YamlNode* type = fields.find("type")) {
         return read_type(fields, {*type, site.path}, site.path / "type", rule);
     }
+    if (protocol == nullptr && (fields.misspelt("protocol") || fields.misspelt("type"))) {
+        return false;
+    }
     if (protocol == nullptr) {
         report_.error(site.node.place, site.path,
                       "key protocol (or type) is missing; write protocol: all for every one");
@@ -296,6 +299,9 @@ bool StateReader::read_selector(const Fields& fields, Site site, Rule& rule) {
     }
     bool good = true;
     if (has_ports(rule.protocol) && port == nullptr) {  // SG-2.14
+        if (fields.misspelt("port")) {
+            return false;
+        }
         report_.error(
             site.node.place, site.path,
             fmt::format("key port is missing; protocol {} needs one, 0-65535 for all", protocol_text(rule.protocol)));
@@ -355,8 +361,8 @@ bool StateReader::read_icmp(const Fields& fields, Site site, Rule& rule) {
         return node == nullptr;
     }
     if (node == nullptr) {
-        if (rule.protocol == kIcmpv6) {  // SG-2.21
-            return true;
+        if (rule.protocol == kIcmpv6 || fields.misspelt("icmp")) {  // SG-2.21
+            return rule.protocol == kIcmpv6;
         }
         report_.error(site.node.place, site.path, "key icmp is missing; write icmp: echo-request, or icmp: all");
         return false;
@@ -413,7 +419,8 @@ std::vector<StateReader::PlacedPeer> StateReader::read_peers(const Fields& field
     const YamlNode* list = fields.find("prefix_list");
     const YamlNode* peer_group = fields.find("group");
     const int given = (cidr != nullptr ? 1 : 0) + (list != nullptr ? 1 : 0) + (peer_group != nullptr ? 1 : 0);
-    if (given != 1) {  // SG-2.5
+    const bool misspelt = fields.misspelt("cidr") || fields.misspelt("prefix_list") || fields.misspelt("group");
+    if (given > 1 || (given == 0 && !misspelt)) {  // SG-2.5
         report_.error(site.node.place, site.path,
                       given == 0 ? "names no peer; write one of cidr, prefix_list, group"
                                  : "names more than one kind of peer; write one of cidr, prefix_list, group");

@@ -203,7 +203,8 @@ void StateReader::read_match(Site site, DeviceMatch& match) {
     }
     const bool names_device =
         fields.find("device") != nullptr || fields.find("mac") != nullptr || fields.find("alias") != nullptr;
-    if (!names_device) {
+    const bool misspelt = fields.misspelt("device") || fields.misspelt("mac") || fields.misspelt("alias");
+    if (!names_device && !misspelt) {
         report_.error(site.node.place, site.path, "matches every device; write at least one of device, mac, alias");
     }
 }

@@ -20,6 +20,11 @@ namespace {
 
 // Lists in maps in lists: the schema needs 7 levels.
 constexpr std::size_t kMaxDepth = 32;
+constexpr const char* kUnclosed = "this quoted text is never closed";
+
+std::string too_deep_text() {
+    return fmt::format("nested more than {} levels deep", kMaxDepth);
+}
 
 Place place_of(const YAML::Mark& mark) {
     return mark.is_null() ? Place{}
@@ -42,7 +47,10 @@ public:
     }
 
     void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
-        report_.error(place_of(mark), {}, kAlias);
+        if (!aliases_) {
+            report_.error(place_of(mark), {}, kAlias);
+        }
+        aliases_ = true;  // one is enough: the cure is the same for all
         add(node(YamlNode::Kind::kBroken, mark, {}, 0));
     }
 
@@ -82,9 +90,12 @@ private:
         made.kind = kind;
         made.place = place_of(mark);
         if (anchor != 0) {
-            report_.error(made.place, {},
-                          "anchors (&name) are not supported: write the value out where it is needed, or quote the "
-                          "text if it begins with &");
+            if (!anchors_) {
+                report_.error(made.place, {},
+                              "anchors (&name) are not supported: write the value out where it is needed, or quote the "
+                              "text if it begins with &");
+            }
+            anchors_ = true;
             if (kind == YamlNode::Kind::kNull) {
                 made.kind = YamlNode::Kind::kBroken;
             }
@@ -99,7 +110,7 @@ private:
     void open(YamlNode parent) {
         if (stack_.size() > kMaxDepth && !too_deep_) {
             too_deep_ = true;
-            report_.error(parent.place, {}, fmt::format("nested more than {} levels deep", kMaxDepth));
+            report_.error(parent.place, {}, too_deep_text());
         }
         stack_.push_back(std::move(parent));
     }
@@ -126,6 +137,8 @@ private:
     std::vector<YamlNode> stack_;  // [0] holds the document
     int documents_ = 0;
     bool too_deep_ = false;
+    bool anchors_ = false;
+    bool aliases_ = false;
     Place last_scalar_;
 };
 
@@ -253,10 +266,16 @@ bool read_yaml(std::string_view text, Report& report, YamlNode& root) {
         while (builder.documents() < 2 && parser.HandleNextDocument(builder)) {
         }
     } catch (const YAML::DeepRecursion& error) {
-        report.error(place_of(error.mark), {}, fmt::format("nested more than {} levels deep", kMaxDepth));
+        if (!builder.too_deep()) {
+            report.error(place_of(error.mark), {}, too_deep_text());
+        }
         return false;
     } catch (const YAML::Exception& error) {
-        report.error(place_of(error.mark), {}, explained(error.msg));
+        if (is_unterminated(text, builder.last_scalar())) {
+            report.error(builder.last_scalar(), {}, kUnclosed);
+        } else if (!builder.too_deep()) {
+            report.error(place_of(error.mark), {}, explained(error.msg));
+        }
         return false;
     }
     if (!builder.has_document()) {
@@ -264,7 +283,7 @@ bool read_yaml(std::string_view text, Report& report, YamlNode& root) {
         return false;
     }
     if (is_unterminated(text, builder.last_scalar())) {
-        report.error(builder.last_scalar(), {}, "this quoted text is never closed");
+        report.error(builder.last_scalar(), {}, kUnclosed);
         return false;
     }
     if (builder.documents() > 1 || builder.too_deep()) {
