@@ -197,6 +197,16 @@ Result<void> FakeDatapath::detach(const Attachment& attachment) {
     return {};
 }
 
+Result<void> FakeDatapath::unbind(const Attachment& attachment) {
+    for (Attachment& other : attachment_list) {
+        if (other.device.netns == attachment.device.netns && other.device.ifindex == attachment.device.ifindex) {
+            other.interface_slot = 0;
+            other.interface_id = "left-" + std::to_string(other.device.ifindex);
+        }
+    }
+    return {};
+}
+
 Result<void> FakeDatapath::remove_all() {
     attachment_list.clear();
     for (auto& rows : maps_) {

@@ -45,6 +45,7 @@ public:
     Result<std::vector<Device>> devices(const std::string& netns) override;
     Result<Attachment> attach(const AttachRequest& request) override;
     Result<void> detach(const Attachment& attachment) override;
+    Result<void> unbind(const Attachment& attachment) override;
     Result<std::vector<Attachment>> attachments() override { return attachment_list; }
     Result<void> remove_all() override;
 

@@ -62,6 +62,7 @@ public:
     Result<std::vector<Device>> devices(const std::string&) override { return std::vector<Device>{}; }
     Result<Attachment> attach(const AttachRequest&) override { return Attachment{}; }
     Result<void> detach(const Attachment&) override { return {}; }
+    Result<void> unbind(const Attachment&) override { return {}; }
     Result<std::vector<Attachment>> attachments() override { return std::vector<Attachment>{}; }
     Result<void> remove_all() override { return {}; }
     Result<FlowSnapshot> read_flows(const FlowFilter&) override;

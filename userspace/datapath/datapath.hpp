@@ -114,9 +114,7 @@ public:
     virtual Result<void> detach(const Attachment& attachment) = 0;
     // Binds an attached device to no interface (slot 0): it then drops all but the exempt list. Its links
     // stay, under a name of their own: the interface's id may get another device.
-    virtual Result<void> unbind(const Attachment& attachment) {
-        return unexpected(make_error(ErrorCode::kUnsupported, "cannot unbind " + attachment.device.name));
-    }
+    virtual Result<void> unbind(const Attachment& attachment) = 0;
     virtual Result<std::vector<Attachment>> attachments() = 0;
     // Unpins and detaches everything of ours.
     virtual Result<void> remove_all() = 0;
