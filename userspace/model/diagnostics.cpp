@@ -4,6 +4,7 @@
 #include "base/strings.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -80,10 +81,12 @@ void Report::add_warning(Diagnostic diagnostic) {
 }
 
 void Report::sort(std::vector<Diagnostic>& diagnostics) const {
-    std::stable_sort(diagnostics.begin(), diagnostics.end(), [this](const Diagnostic& a, const Diagnostic& b) {
-        return std::make_tuple(a.file != file_, std::cref(a.file), a.line, a.column) <
-               std::make_tuple(b.file != file_, std::cref(b.file), b.line, b.column);
-    });
+    const auto key = [this](const Diagnostic& d) {
+        return std::make_tuple(d.file != file_, std::cref(d.file), d.line, d.column, std::cref(d.path),
+                               std::cref(d.message));
+    };
+    std::sort(diagnostics.begin(), diagnostics.end(),
+              [&](const Diagnostic& a, const Diagnostic& b) { return key(a) < key(b); });
 }
 
 std::vector<Diagnostic> Report::take_errors() {

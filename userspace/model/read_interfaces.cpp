@@ -309,8 +309,8 @@ void StateReader::read_timeouts(Site site, Timeouts& timeouts) {
 // One address has one owner in a VPC: group references and the source check depend on it. A prefix owns all of
 // its addresses, so nesting between interfaces is the same mistake.
 void StateReader::check_addresses_unique() {
-    std::stable_sort(addresses_.begin(), addresses_.end(), [](const PlacedAddress& a, const PlacedAddress& b) {
-        return std::tie(a.vpc, a.prefix) < std::tie(b.vpc, b.prefix);
+    std::sort(addresses_.begin(), addresses_.end(), [](const PlacedAddress& a, const PlacedAddress& b) {
+        return std::tie(a.vpc, a.prefix, a.place.offset) < std::tie(b.vpc, b.prefix, b.place.offset);
     });
     std::vector<const PlacedAddress*> covering;  // each contains the next
     for (const PlacedAddress& address : addresses_) {
