@@ -49,8 +49,7 @@ Result<void> check_nothing_in_front(const Device& device, std::uint32_t own_ifin
             return unexpected(filters.error());
         }
         for (const TcFilter& filter : *filters) {
-            const bool ours = filter.program_id != 0 && uses_map(filter.program_id, own_ifindex_map);
-            if (!ours && filter.preference <= kOurPreference) {
+            if (filter.preference <= kOurPreference && !is_own_filter(filter, own_ifindex_map)) {
                 return refuse(in_front(
                     device.name, fmt::format("the tc filter {} (pref {})", filter.name, filter.preference), hook));
             }
@@ -60,105 +59,6 @@ Result<void> check_nothing_in_front(const Device& device, std::uint32_t own_ifin
 }
 
 }  // namespace
-
-Result<Instance*> Attacher::instance_for(std::uint64_t netns_inode) {
-    if (instance_ && instance_->netns_inode() == netns_inode) {
-        return &*instance_;
-    }
-    auto opened = Instance::open(paths_, netns_inode);
-    if (!opened && opened.error().code == ErrorCode::kNotFound && !path_exists(paths_.instance(netns_inode))) {
-        opened = Instance::create(paths_, netns_inode, *tree_, capacities_);
-    }
-    if (!opened) {
-        return unexpected(opened.error());
-    }
-    instance_.emplace(std::move(*opened));
-    if (instance_->build_id() != Object::build_id()) {
-        auto upgraded = upgrade(*instance_);
-        if (!upgraded) {
-            instance_.reset();
-            return unexpected(upgraded.error());
-        }
-    }
-    return &*instance_;
-}
-
-// The pinned programs are of another build than this binary's: swap every attachment in place. Precondition:
-// the calling thread is in the instance's namespace.
-Result<void> Attacher::upgrade(Instance& instance) {
-    auto config = tree_->config();
-    if (!config) {
-        return unexpected(config.error());
-    }
-    Object::Request request;
-    request.programs = {kProgramNames[SG_IN], kProgramNames[SG_OUT], "sg_sweep_start"};
-    request.maps = tree_->reuse();
-    request.maps.emplace_back(kIfindexSpec.name, instance.ifindexes().fd());
-    request.config = *config;
-    auto object = Object::load(request);
-    if (!object) {
-        return unexpected(object.error());
-    }
-    auto replaced = upgrade_links(instance, *object);
-    if (!replaced) {
-        return replaced;
-    }
-    // The sweeper's timer runs the code of the object that started it.
-    auto swept = run_program(object->program("sg_sweep_start"), "sg_sweep_start", std::vector<std::byte>(64));
-    if (!swept) {
-        return unexpected(swept.error());
-    }
-    return instance.adopt_programs(*object);
-}
-
-Result<void> Attacher::upgrade_links(Instance& instance, const Object& object) {
-    auto ids = instance.link_ids();
-    auto bindings = instance.bindings();
-    if (!ids || !bindings) {
-        return unexpected(ids ? bindings.error() : ids.error());
-    }
-    for (const sg_direction direction : kBothDirections) {
-        const int next = object.program(kProgramNames[direction]);
-        auto next_info = program_info(next);
-        if (!next_info) {
-            return unexpected(next_info.error());
-        }
-        // True when the running program has other instructions than ours.
-        const auto is_older = [&next_info](std::uint32_t program_id) {
-            auto info = program_info_by_id(program_id);
-            return !info || info->tag != next_info->tag;
-        };
-        for (const std::string& id : *ids) {
-            auto info = pinned_link(instance, id, direction);
-            if (!info) {
-                return unexpected(info.error());
-            }
-            if (!*info || (*info)->ifindex == 0 || !is_older((*info)->program_id)) {
-                continue;
-            }
-            auto link = open_pin(instance.link_path(id, direction));
-            auto old = program_by_id((*info)->program_id);
-            if (!link || !old) {
-                return unexpected(link ? old.error() : link.error());
-            }
-            auto replaced = tcx_replace(link->get(), next, old->get());
-            if (!replaced) {
-                return replaced;
-            }
-        }
-        for (const auto& [ifindex, slot] : *bindings) {
-            auto own = own_program(instance, id_of_slot(slot), ifindex, direction);
-            if (!own || own->where != OwnProgram::Where::kClsact || !is_older(own->program_id)) {
-                continue;
-            }
-            auto replaced = clsact_attach(ifindex, hook_of(direction), next, true);
-            if (!replaced) {
-                return replaced;
-            }
-        }
-    }
-    return {};
-}
 
 // The device's number may be bound to another interface: in force, or left over from a vanished device.
 Result<void> Attacher::check_binding(Instance& instance, const AttachRequest& request) {
@@ -186,64 +86,105 @@ Result<void> Attacher::check_binding(Instance& instance, const AttachRequest& re
     return {};
 }
 
-// An interface is at one device. Dead links of the same interface elsewhere are removed.
+// Where the namespace has the interface bound, 0 = nowhere. All bindings are read once: attaching one of a
+// thousand devices does not read them a thousand times.
+Result<int> Attacher::bound_ifindex(Instance& instance, std::uint32_t interface_slot) {
+    auto known = bound_.find(instance.netns_inode());
+    if (known == bound_.end()) {
+        auto bindings = instance.bindings();
+        if (!bindings) {
+            return unexpected(bindings.error());
+        }
+        known = bound_.emplace(instance.netns_inode(), std::map<std::uint32_t, int>()).first;
+        for (const auto& [ifindex, slot] : *bindings) {
+            known->second[slot] = ifindex;
+        }
+    }
+    const auto found = known->second.find(interface_slot);
+    if (found == known->second.end()) {
+        return 0;
+    }
+    // Since then the number may have been given to another interface.
+    auto now = instance.binding(found->second);
+    if (!now) {
+        return unexpected(now.error());
+    }
+    return now->interface_slot == interface_slot ? found->second : 0;
+}
+
+// Nothing of the interface may be in force at another device of this namespace; leftovers are removed.
+Result<void> Attacher::check_instance(Instance& other, const AttachRequest& request, bool same_namespace) {
+    auto bound_to = bound_ifindex(other, request.interface_slot);
+    if (!bound_to) {
+        return unexpected(bound_to.error());
+    }
+    const auto elsewhere = [&](int ifindex) {
+        return ifindex != 0 && (!same_namespace || ifindex != request.device.ifindex);
+    };
+    const auto in_force = [&](int ifindex) {
+        const auto netns = netns_by_inode(other.netns_inode(), netns_dir_);
+        return refuse(fmt::format("interface {} is attached to another device (ifindex {}{}); detach it first",
+                                  request.interface_id, ifindex,
+                                  netns && !netns->name.empty() ? " in " + netns->name : ""));
+    };
+    for (const sg_direction direction : kBothDirections) {
+        auto link = pinned_link(other, request.interface_id, direction);
+        if (!link) {
+            return unexpected(link.error());
+        }
+        const int linked_to = *link ? static_cast<int>((*link)->ifindex) : 0;
+        if (elsewhere(linked_to)) {
+            return in_force(linked_to);
+        }
+        if (*link && linked_to == 0) {
+            auto removed = remove_link(other.link_path(request.interface_id, direction));
+            if (!removed) {
+                return removed;
+            }
+        }
+    }
+    if (!elsewhere(*bound_to)) {
+        return {};
+    }
+    if (const auto netns = netns_by_inode(other.netns_inode(), netns_dir_)) {
+        auto guard = NetnsGuard::enter(*netns);
+        if (!guard) {
+            return unexpected(guard.error());
+        }
+        auto own = own_programs(other, request.interface_id, *bound_to);
+        if (own && ((*own)[SG_IN].where != OwnProgram::Where::kNowhere ||
+                    (*own)[SG_OUT].where != OwnProgram::Where::kNowhere)) {
+            return in_force(*bound_to);
+        }
+    }
+    return other.bind(*bound_to, 0);
+}
+
+// An interface is at one device of the host.
 Result<void> Attacher::check_elsewhere(const AttachRequest& request, std::uint64_t netns_inode) {
     auto inodes = instance_inodes(paths_);
     if (!inodes) {
         return unexpected(inodes.error());
     }
     for (const std::uint64_t inode : *inodes) {
+        const auto known = bound_.find(inode);
+        if (inode != netns_inode && known != bound_.end() && !known->second.contains(request.interface_slot) &&
+            !path_exists(paths_.link(inode, request.interface_id, SG_IN)) &&
+            !path_exists(paths_.link(inode, request.interface_id, SG_OUT))) {
+            continue;
+        }
         auto other = Instance::open(paths_, inode);
         if (!other) {
             return unexpected(other.error());
         }
-        if (bound_.find(inode) == bound_.end()) {
-            auto bindings = other->bindings();
-            if (!bindings) {
-                return unexpected(bindings.error());
-            }
-            for (const auto& [ifindex, slot] : *bindings) {
-                bound_[inode][slot] = ifindex;
-            }
+        const bool first_look = known == bound_.end();
+        auto checked = check_instance(*other, request, inode == netns_inode);
+        if (!checked) {
+            return checked;
         }
-        const auto found = bound_[inode].find(request.interface_slot);
-        const int bound_to = found == bound_[inode].end() ? 0 : found->second;
-        const bool same_device = inode == netns_inode && bound_to == request.device.ifindex;
-        const auto netns = netns_by_inode(inode, netns_dir_);
-        for (const sg_direction direction : kBothDirections) {
-            auto link = pinned_link(*other, request.interface_id, direction);
-            if (!link) {
-                return unexpected(link.error());
-            }
-            bool live =
-                *link && (*link)->ifindex != 0 &&
-                (inode != netns_inode || (*link)->ifindex != static_cast<std::uint32_t>(request.device.ifindex));
-            if (*link && (*link)->ifindex == 0) {
-                auto removed = remove_link(other->link_path(request.interface_id, direction));
-                if (!removed) {
-                    return removed;
-                }
-            } else if (!*link && bound_to != 0 && !same_device && netns) {
-                auto guard = NetnsGuard::enter(*netns);
-                auto own = own_program(*other, request.interface_id, bound_to, direction);
-                live = guard && own && own->where != OwnProgram::Where::kNowhere;
-            }
-            if (live) {
-                return refuse(fmt::format("interface {} is attached to another device (ifindex {}{}); detach it first",
-                                          request.interface_id, *link ? static_cast<int>((*link)->ifindex) : bound_to,
-                                          netns && !netns->name.empty() ? " in " + netns->name : ""));
-            }
-        }
-        if (bound_to != 0 && !same_device) {
-            auto cleared = other->bind(bound_to, 0);
-            if (!cleared) {
-                return cleared;
-            }
-            bound_[inode].erase(request.interface_slot);
-        }
-        // Every device of a vanished namespace is gone, and its inode may be given to another one.
+        // The devices of a vanished namespace went with it, and its inode may be given to another one.
         auto ids = other->link_ids();
-        if (!netns && inode != netns_inode && ids && ids->empty()) {
+        if (first_look && ids && ids->empty() && inode != netns_inode && !netns_by_inode(inode, netns_dir_)) {
             auto removed = remove_directory_tree(paths_.instance(inode));
             if (!removed) {
                 return removed;

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// What is attached, as the kernel says, and taking it away again. A tcx attachment is found by its pinned
+// What is attached, as the kernel says. A tcx attachment is found by its pinned
 // links, a clsact one by a binding in sg_ifindex and a filter whose program uses that map.
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
-#include <bpf/bpf.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "datapath/devices.hpp"
-#include "datapath/features.hpp"
 #include "datapath/link.hpp"
 
 namespace sgbpf {
@@ -70,6 +66,11 @@ bool uses_map(std::uint32_t program_id, std::uint32_t map_id) {
     return info && std::find(info->map_ids.begin(), info->map_ids.end(), map_id) != info->map_ids.end();
 }
 
+bool is_own_filter(const TcFilter& filter, std::uint32_t own_ifindex_map) {
+    return filter.preference == kOurPreference && filter.handle == kOurHandle && filter.program_id != 0 &&
+           uses_map(filter.program_id, own_ifindex_map);
+}
+
 Result<std::optional<LinkInfo>> pinned_link(const Instance& instance, const std::string& interface_id,
                                             sg_direction direction) {
     auto link = open_pin(instance.link_path(interface_id, direction));
@@ -84,21 +85,6 @@ Result<std::optional<LinkInfo>> pinned_link(const Instance& instance, const std:
         return unexpected(info.error());
     }
     return std::optional<LinkInfo>(*info);
-}
-
-Result<void> remove_link(const std::string& path) {
-    auto link = open_pin(path);
-    if (!link) {
-        return link.error().code == ErrorCode::kNotFound ? Result<void>() : Result<void>(unexpected(link.error()));
-    }
-    // Unpinning alone would leave it in force while anyone else holds a descriptor. ENOLINK: device gone.
-    if (bpf_link_detach(link->get()) != 0 && errno != ENOLINK && errno != ENODEV) {
-        return unexpected(kernel_error("detach the link " + path, errno));
-    }
-    if (::unlink(path.c_str()) != 0) {
-        return unexpected(kernel_error("remove the pin " + path, errno));
-    }
-    return {};
 }
 
 Result<OwnProgram> Attacher::own_program(Instance& instance, const std::string& interface_id, int ifindex,
@@ -117,8 +103,7 @@ Result<OwnProgram> Attacher::own_program(Instance& instance, const std::string& 
         return unexpected(filters.error());
     }
     for (const TcFilter& filter : *filters) {
-        if (filter.preference == kOurPreference && filter.handle == kOurHandle && filter.program_id != 0 &&
-            uses_map(filter.program_id, instance.ifindexes().id())) {
+        if (is_own_filter(filter, instance.ifindexes().id())) {
             return OwnProgram{Where::kClsact, 0, filter.program_id};
         }
     }
@@ -239,7 +224,10 @@ Result<void> Attacher::list_instance(Instance& instance, std::vector<Attachment>
         if (bound != unlisted.end()) {
             unlisted.erase(bound);
         }
-        std::erase_if(unlisted, [slot](const auto& entry) { return slot != 0 && entry.second == slot; });
+        // A binding of the same interface is this attachment's, whatever became of the device.
+        std::erase_if(unlisted, [&](const auto& entry) {
+            return slot != 0 ? entry.second == slot : entry.second == 0 && id == instance.left_id(entry.first);
+        });
         all.push_back(describe(instance, device_of(ifindex), slot, id));
         if (ifindex != 0 && all.back().device.ifindex == 0) {
             all.back().problem = "its network namespace cannot be reached";
@@ -257,6 +245,7 @@ Result<std::vector<Attachment>> Attacher::list() {
     if (!inodes) {
         return unexpected(inodes.error());
     }
+    bound_.clear();
     std::vector<Attachment> all;
     for (const std::uint64_t inode : *inodes) {
         auto instance = Instance::open(paths_, inode);
@@ -269,156 +258,6 @@ Result<std::vector<Attachment>> Attacher::list() {
         }
     }
     return all;
-}
-
-Result<void> Attacher::detach_from(Instance& instance, const Attachment& attachment) {
-    auto removed = in_order([&] { return remove_link(instance.link_path(attachment.interface_id, SG_IN)); },
-                            [&] { return remove_link(instance.link_path(attachment.interface_id, SG_OUT)); });
-    auto bindings = instance.bindings();
-    if (!removed || !bindings) {
-        return unexpected(removed ? bindings.error() : removed.error());
-    }
-    for (const auto& [ifindex, slot] : *bindings) {
-        if (slot != attachment.interface_slot || (slot == 0 && attachment.interface_id != instance.left_id(ifindex))) {
-            continue;
-        }
-        const auto netns = netns_by_inode(instance.netns_inode(), netns_dir_);
-        if (netns) {
-            auto guard = NetnsGuard::enter(*netns);
-            if (!guard) {
-                return unexpected(guard.error());
-            }
-            bool was_clsact = false;
-            for (const sg_direction direction : kBothDirections) {
-                auto own = own_program(instance, attachment.interface_id, ifindex, direction);
-                if (own && own->where == Where::kClsact) {
-                    was_clsact = true;
-                    auto detached = clsact_detach(ifindex, hook_of(direction));
-                    if (!detached) {
-                        return detached;
-                    }
-                }
-            }
-            auto emptied = was_clsact ? clsact_remove_if_empty(ifindex) : Result<void>();
-            if (!emptied) {
-                return emptied;
-            }
-        }
-        auto cleared = instance.bind(ifindex, 0);
-        if (!cleared) {
-            return cleared;
-        }
-    }
-    return {};
-}
-
-Result<void> Attacher::detach(const Attachment& attachment) {
-    auto inodes = instance_inodes(paths_);
-    if (!inodes) {
-        return unexpected(inodes.error());
-    }
-    for (const std::uint64_t inode : *inodes) {
-        auto instance = Instance::open(paths_, inode);
-        if (!instance) {
-            return unexpected(instance.error());
-        }
-        auto detached = detach_from(*instance, attachment);
-        if (!detached) {
-            return detached;
-        }
-    }
-    bound_.clear();
-    return {};
-}
-
-// Links first: should the process end in between, the device is still bound to a slot without rules.
-Result<void> Attacher::unbind(const Attachment& attachment) {
-    auto netns = netns_by_name(attachment.device.netns, netns_dir_);
-    if (!netns) {
-        return unexpected(netns.error());
-    }
-    auto instance = Instance::open(paths_, netns->inode);
-    if (!instance) {
-        return unexpected(instance.error());
-    }
-    const int ifindex = attachment.device.ifindex;
-    for (const sg_direction direction : kBothDirections) {
-        auto link = pinned_link(*instance, attachment.interface_id, direction);
-        if (!link) {
-            return unexpected(link.error());
-        }
-        if (*link && (*link)->ifindex == static_cast<std::uint32_t>(ifindex)) {
-            auto renamed = rename_path(instance->link_path(attachment.interface_id, direction),
-                                       instance->link_path(instance->left_id(ifindex), direction));
-            if (!renamed) {
-                return renamed;
-            }
-        }
-    }
-    bound_.clear();
-    return instance->bind_left(ifindex);
-}
-
-Result<void> remove_everything(const PinPaths& paths, const std::string& netns_dir) {
-    auto inodes = instance_inodes(paths);
-    if (!inodes) {
-        return unexpected(inodes.error());
-    }
-    for (const std::uint64_t inode : *inodes) {
-        const std::string links = paths.instance(inode) + "/links";
-        auto names = directory_names(links);
-        if (!names) {
-            return unexpected(names.error());
-        }
-        for (const std::string& name : *names) {
-            auto removed = remove_link(links + "/" + name);
-            if (!removed) {
-                return removed;
-            }
-        }
-        auto instance = Instance::open(paths, inode);
-        const auto netns = netns_by_inode(inode, netns_dir);
-        if (!instance || !netns) {
-            continue;  // damaged pins, or a namespace that took its devices and filters with it
-        }
-        auto guard = NetnsGuard::enter(*netns);
-        auto bindings = instance->bindings();
-        if (!guard || !bindings) {
-            return unexpected(guard ? bindings.error() : guard.error());
-        }
-        for (const auto& [ifindex, slot] : *bindings) {
-            bool was_clsact = false;
-            for (const sg_direction direction : kBothDirections) {
-                auto filters = tc_filters(ifindex, hook_of(direction));
-                for (const TcFilter& filter : filters ? *filters : std::vector<TcFilter>()) {
-                    if (filter.preference == kOurPreference && filter.handle == kOurHandle && filter.program_id != 0 &&
-                        uses_map(filter.program_id, instance->ifindexes().id())) {
-                        was_clsact = true;
-                        auto detached = clsact_detach(ifindex, hook_of(direction));
-                        if (!detached) {
-                            return detached;
-                        }
-                    }
-                }
-            }
-            auto emptied = was_clsact ? clsact_remove_if_empty(ifindex) : Result<void>();
-            if (!emptied) {
-                return emptied;
-            }
-        }
-    }
-    // From here on nothing is attached; one rename makes the rest nobody's.
-    return in_order(
-        [&] { return remove_directory_tree(paths.staging()); },
-        [&] { return path_exists(paths.tree()) ? rename_path(paths.tree(), paths.staging()) : Result<void>(); },
-        [&] { return remove_directory_tree(paths.staging()); },
-        [&]() -> Result<void> {
-            // ENOTEMPTY: another version's pins are none of our business.
-            if (::rmdir(paths.root().c_str()) != 0 && errno != ENOENT && errno != ENOTEMPTY) {
-                return unexpected(kernel_error("remove " + paths.root(), errno));
-            }
-            return {};
-        });
 }
 
 }  // namespace sgbpf

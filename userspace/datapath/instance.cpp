@@ -74,7 +74,7 @@ Result<Instance> Instance::create(const PinPaths& paths, std::uint64_t netns_ino
 }
 
 std::string Instance::link_path(const std::string& interface_id, sg_direction direction) const {
-    return fmt::format("{}/links/{}{}", path_, interface_id, kLinkSuffixes[direction]);
+    return fmt::format("{}/links/{}{}", path_, interface_id, direction == SG_IN ? "_in" : "_out");
 }
 
 Result<std::vector<std::string>> Instance::link_ids() const {

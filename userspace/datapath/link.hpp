@@ -48,11 +48,15 @@ public:
 private:
     using Own = std::array<OwnProgram, SG_DIRECTIONS>;
 
-    // attach.cpp
+    // upgrade.cpp
     Result<Instance*> instance_for(std::uint64_t netns_inode);
     Result<void> upgrade(Instance& instance);
     Result<void> upgrade_links(Instance& instance, const Object& object);
+
+    // attach.cpp
     Result<void> check_binding(Instance& instance, const AttachRequest& request);
+    Result<int> bound_ifindex(Instance& instance, std::uint32_t interface_slot);
+    Result<void> check_instance(Instance& other, const AttachRequest& request, bool same_namespace);
     Result<void> check_elsewhere(const AttachRequest& request, std::uint64_t netns_inode);
     Result<void> take_over_left(Instance& instance, const AttachRequest& request);
     Result<OwnProgram::Where> choose_hook(const AttachRequest& request, const Own& own);
@@ -65,9 +69,11 @@ private:
     Result<Own> own_programs(Instance& instance, const std::string& interface_id, int ifindex);
     Attachment describe(Instance& instance, const Device& device, std::uint32_t slot, const std::string& id);
     Result<void> list_instance(Instance& instance, std::vector<Attachment>& all);
-    Result<void> detach_from(Instance& instance, const Attachment& attachment);
     std::string id_of_slot(std::uint32_t slot);
     std::uint32_t slot_of_id(const std::string& id);
+
+    // detach.cpp
+    Result<void> detach_from(Instance& instance, const Attachment& attachment);
 
     PinPaths paths_;
     std::string netns_dir_;
@@ -83,6 +89,8 @@ Result<std::optional<LinkInfo>> pinned_link(const Instance& instance, const std:
 // Detaches and unpins; fine when there is no such pin.
 Result<void> remove_link(const std::string& path);
 bool uses_map(std::uint32_t program_id, std::uint32_t map_id);
+// A filter of the instance that has this map of devices, of whatever build.
+bool is_own_filter(const TcFilter& filter, std::uint32_t own_ifindex_map);
 
 // Detaches and unpins all there is, also when the maps are damaged, and removes the tree.
 Result<void> remove_everything(const PinPaths& paths, const std::string& netns_dir);

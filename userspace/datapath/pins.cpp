@@ -10,6 +10,8 @@
  *       build-<16 hex>/           empty; its name says from which object file the programs are
  *       links/<interface id>_in   tcx links; clsact filters have no pin, they stay with the device
  *             <interface id>_out
+ *             left-<netns inode>-<ifindex>_in, _out: the device of an interface that left; it stays
+ *                             attached, bound to slot 0, and drops all but the exempt list
  *     staging/                    an instance being made or removed
  *   staging/                      a tree being made or removed
  *
@@ -32,6 +34,7 @@
  *             link made, not pinned  -> the link ended with the process; as one step earlier
  *   upgrade:  between two links      -> old build name: the next attach goes through all links again
  *             program pins replaced  -> the same
+ *   unbind:   links renamed, bound   -> the device drops by a slot without rules; unbind again
  *   detach:   after one link         -> one direction left; detach again
  *             links gone, bound      -> binding without links
  *   remove:   before the rename      -> v1 with fewer attachments; remove again
@@ -100,6 +103,10 @@ std::string PinPaths::version() const {
 
 std::string PinPaths::instance(std::uint64_t netns_inode) const {
     return fmt::format("{}/{}{}", tree(), kInstancePrefix, netns_inode);
+}
+
+std::string PinPaths::link(std::uint64_t netns_inode, const std::string& interface_id, sg_direction direction) const {
+    return fmt::format("{}/links/{}{}", instance(netns_inode), interface_id, direction == SG_IN ? "_in" : "_out");
 }
 
 Result<std::vector<std::string>> foreign_versions(const PinPaths& paths) {

@@ -30,6 +30,8 @@ public:
     [[nodiscard]] std::string staging() const { return root() + "/staging"; }
     [[nodiscard]] std::string maps() const { return tree() + "/maps"; }
     [[nodiscard]] std::string instance(std::uint64_t netns_inode) const;
+    [[nodiscard]] std::string link(std::uint64_t netns_inode, const std::string& interface_id,
+                                   sg_direction direction) const;
     [[nodiscard]] std::string instance_staging() const { return tree() + "/staging"; }
 
 private:
@@ -115,6 +117,5 @@ private:
 Result<std::vector<std::uint64_t>> instance_inodes(const PinPaths& paths);
 
 inline constexpr std::array<const char*, SG_DIRECTIONS> kProgramNames = {"sg_tc_in", "sg_tc_out"};
-inline constexpr std::array<const char*, SG_DIRECTIONS> kLinkSuffixes = {"_in", "_out"};
 
 }  // namespace sgbpf

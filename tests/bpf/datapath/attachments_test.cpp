@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // What stays attached, and what does not: processes end, devices vanish, namespaces go.
+#include <algorithm>
 #include <filesystem>
 
 #include <bpf/bpf.h>
@@ -81,6 +82,21 @@ TEST_F(Attachments, AReusedIfindexIsNotTheOldDevice) {
     EXPECT_EQ(not_ready(2), (Counts{0, 2}));
 }
 
+// The first interface gets another device: what it was bound to once is another interface's now.
+TEST_F(Attachments, AnInterfaceThatMovesOnLeavesAReusedIfindexAlone) {
+    shell("ip link add old0 index 50 type veth peer name oldg0");
+    attached(request("old0", 1));
+    shell("ip link del old0; ip link add new0 index 50 type veth peer name newg0");
+    shell("ip link set new0 up; ip link set newg0 up");
+    attached(request("new0", 2));
+    add_veth("web0", "guest0");
+    attached(request("web0", 1));
+    EXPECT_EQ(by_id()[id(1)].problem, "");
+    EXPECT_EQ(by_id()[id(2)].problem, "");
+    send_frame("newg0");
+    EXPECT_EQ(not_ready(2), (Counts{0, 1}));
+}
+
 TEST_F(Attachments, AReturningDeviceIsAttachedAnew) {
     shell("ip link add web0 index 50 type veth peer name guest0");
     attached(request("web0"));
@@ -137,6 +153,52 @@ TEST_F(Attachments, AVanishedNamespaceIsCleanedUpByTheNextAttach) {
     attached(request("web0", 2));
     EXPECT_EQ(instances(), 1U);
     EXPECT_EQ(by_id().size(), 1U);
+}
+
+// An interface leaves the state while its device stays: never a moment without a program.
+TEST_F(Attachments, AnUnboundDeviceStaysAttachedUntilItsInterfaceReturns) {
+    add_veth("web0", "guest0");
+    add_veth("web1", "guest1");
+    const Attachment made = attached(request("web0", 1));
+    const auto link = at(made.device, Hook::kIngress);
+    ASSERT_TRUE(datapath_->unbind(made));
+    auto all = by_id();
+    ASSERT_EQ(all.size(), 1U);
+    const Attachment left = all.begin()->second;
+    EXPECT_EQ(left.interface_slot, 0U);
+    EXPECT_EQ(left.problem, "");
+    EXPECT_EQ(left.device.name, "web0");
+    send_frame("guest0");
+    EXPECT_EQ(not_ready(1), (Counts{0, 0}));
+    EXPECT_EQ(not_ready(0), (Counts{0, 1}));
+    // The interface may go elsewhere, the device get another interface.
+    attached(request("web1", 1));
+    attached(request("web0", 2));
+    EXPECT_EQ(at(made.device, Hook::kIngress)[0].link_id, link[0].link_id);
+    EXPECT_EQ(by_id().size(), 2U);
+    ASSERT_TRUE(datapath_->unbind(by_id()[id(2)]));
+    shell("ip link del web0");
+    all = by_id();
+    ASSERT_EQ(all.size(), 2U);
+    const auto gone = std::find_if(all.begin(), all.end(), [](const auto& one) { return one.first != id(1); })->second;
+    EXPECT_EQ(gone.problem, "the device is gone");
+    ASSERT_TRUE(datapath_->detach(gone));
+    EXPECT_EQ(by_id().size(), 1U);
+}
+
+TEST_F(Attachments, AClsactDeviceCanBeLeftAndTakenBack) {
+    add_veth("web0", "guest0");
+    const Attachment made = attached(request("web0", 1, HookChoice::kClsact));
+    ASSERT_TRUE(datapath_->unbind(made));
+    ASSERT_EQ(by_id().size(), 1U);
+    EXPECT_EQ(by_id().begin()->second.problem, "");
+    send_frame("guest0");
+    EXPECT_EQ(not_ready(0), (Counts{0, 1}));
+    attached(request("web0", 1));
+    ASSERT_TRUE(datapath_->unbind(by_id()[id(1)]));
+    ASSERT_TRUE(datapath_->detach(by_id().begin()->second));
+    EXPECT_TRUE(by_id().empty());
+    EXPECT_TRUE(filters_at(made.device, Hook::kIngress).empty());
 }
 
 TEST_F(Attachments, ABindingWithoutAProgramIsTold) {

@@ -184,16 +184,19 @@ TEST_F(TreeTest, RefusesMapsOfAnotherLayout) {
 TEST_F(TreeTest, RefusesAPinThatIsAnotherMap) {
     loaded();
     const std::string path = maps_directory() + "/sg_rules";
-    const Fd other(bpf_map_create(BPF_MAP_TYPE_ARRAY, "sg_rules", 4, 8, 16, nullptr));
-    ASSERT_EQ(::unlink(path.c_str()), 0);
-    ASSERT_EQ(bpf_obj_pin(other.get(), path.c_str()), 0);
-    auto opened = make_kernel_datapath(options())->open(small_capacities(), true);
-    ASSERT_FALSE(opened);
-    EXPECT_EQ(opened.error().code, ErrorCode::kCorrupt);
-    EXPECT_NE(opened.error().message.find("sg_rules"), std::string::npos) << opened.error().message;
+    // Another type, another value size.
+    for (const Fd& other : {Fd(bpf_map_create(BPF_MAP_TYPE_HASH, "sg_rules", 4, sizeof(sg_rule), 16, nullptr)),
+                            Fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "sg_rules", 4, 8, 16, nullptr))}) {
+        ASSERT_EQ(::unlink(path.c_str()), 0);
+        ASSERT_EQ(bpf_obj_pin(other.get(), path.c_str()), 0);
+        const auto opened = make_kernel_datapath(options())->open(small_capacities(), true);
+        ASSERT_FALSE(opened);
+        EXPECT_EQ(opened.error().code, ErrorCode::kCorrupt);
+        EXPECT_NE(opened.error().message.find("sg_rules"), std::string::npos) << opened.error().message;
+    }
 
     ASSERT_EQ(::unlink(path.c_str()), 0);
-    opened = make_kernel_datapath(options())->open(small_capacities(), true);
+    auto opened = make_kernel_datapath(options())->open(small_capacities(), true);
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().code, ErrorCode::kCorrupt);
     // Damaged, and still removable.
