@@ -57,6 +57,7 @@ class Guest:
     def __init__(self, lab, name, number, addresses, device):
         self.lab, self.name, self.device = lab, name, device
         self.interface = f"{name}0"
+        self.netns_of_device = ""  # the hypervisor's own
         self.namespace = f"{lab.prefix}-{name}"
         self.addresses = addresses
         self.mac = f"52:54:00:00:00:{number:02x}"
@@ -129,7 +130,8 @@ class Guest:
     def interface_yaml(self, groups, more=""):
         quoted = ", ".join(f'"{a}"' for a in self.addresses)
         names = "" if groups is None else f"    groups: [{', '.join(groups)}]\n"
-        return (f"  {self.interface}:\n    vpc: prod\n    role: workload\n    match: {{device: {self.device}}}\n"
+        netns = f"netns: {self.netns_of_device}, " if self.netns_of_device else ""
+        return (f"  {self.interface}:\n    vpc: prod\n    role: workload\n    match: {{{netns}device: {self.device}}}\n"
                 f'    mac: "{self.mac}"\n    addresses: [{quoted}]\n{names}{more}')
 
 
@@ -301,6 +303,16 @@ class LabTest(unittest.TestCase):
 
     def close_lab(self):
         self.assertEqual(self.lab.close(), [], "outlived the lab")
+
+    def reasons(self, interface="web0"):
+        """{(direction, reason): packets}"""
+        rows = self.lab.sgbpf("show", "counters", interface, "--json").json()["Counters"][0]["Reasons"]
+        return {(row["Direction"], row["Reason"]): row["Packets"] for row in rows}
+
+    def assert_counts(self, direction, reason, wanted):
+        """Waits until the reason was counted that often; the counter is the proof that the packet was judged."""
+        seen = self.lab.wait_until(lambda: self.reasons().get((direction, reason), 0) >= wanted, net.DEADLINE_S)
+        self.assertTrue(seen, f"{direction} {reason}: {self.reasons()}")
 
     def assert_says(self, outcome, *words):
         for word in words:

@@ -100,7 +100,7 @@ class TwoAtOnce(lab.LabTest):
         with open(f"{self.lab.state_dir}/lock", "a", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             outcome = self.world.apply(worlds.ANY, [], code=3)
-        self.assert_says(outcome, "nothing changed")
+        self.assert_says(outcome, "another sgbpf", "lock")
         w = self.world
         self.lab.traffic([self.lab.tcp(w.peer, w.guest, 80)], [self.lab.tcp(w.peer, w.guest, 22)])
 
@@ -127,7 +127,7 @@ class Journal(lab.LabTest):
             self.assertIn(word, added[0])
 
     def lines(self):
-        with open(f"{self.lab.state_dir}/journal", encoding="utf-8") as stream:
+        with open(f"{self.lab.state_dir}/journal.log", encoding="utf-8") as stream:
             return stream.read().splitlines()
 
 

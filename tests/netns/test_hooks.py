@@ -164,6 +164,21 @@ class Devices(lab.LabTest):
         self.lab.traffic([self.lab.tcp(w.peer, w.guest, 80)],
                          [self.lab.tcp(w.peer, w.guest, 22), self.lab.tcp(w.guest, w.peer, 443)])
 
+    def test_a_device_in_another_namespace_is_found_and_filtered_there(self):
+        blue, green = self.lab.guest("blue", "192.0.2.50"), self.lab.guest("green", "10.0.9.9")
+        lab.ip_batch([f"link add vblue netns {blue.namespace} type veth peer name vgreen address {green.mac} "
+                      f"netns {green.namespace}"])
+        for guest, device, address in ((blue, "vblue", "10.0.8.1"), (green, "vgreen", "10.0.8.2")):
+            guest.run("ip", "link", "set", device, "up")
+            guest.run("ip", "addr", "add", f"{address}/24", "dev", device)
+            guest.addresses = (address,)
+        green.device, green.netns_of_device = "vblue", blue.namespace
+        groups = ("  web:\n    vpc: prod\n    description: x\n    inbound:\n"
+                  "      - {protocol: tcp, port: 80, cidr: 10.0.0.0/16}\n    outbound: []\n")
+        self.assert_says(self.lab.apply(groups, {green: ["web"], self.world.guest: ["web"]}), "vblue", blue.namespace)
+        self.lab.traffic([self.lab.tcp(blue, green, 80)], [self.lab.tcp(blue, green, 22), self.lab.tcp(green, blue, 80)])
+        self.assert_says(self.lab.sgbpf("status", code=0), "vblue")
+
     def test_a_tap_with_a_guest_in_user_space_is_filtered_the_right_way_round(self):
         w = self.world
         tap = os.open("/dev/net/tun", os.O_RDWR)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Section 5 on live connections: replies without rules, what a removed rule does, expiry, flushing."""
 
+import socket
+
 import lab
 import net
 import worlds
@@ -43,7 +45,13 @@ class TrackedFlows(lab.LabTest):
         w = self.world
         w.apply([], ["{protocol: udp, port: 53, cidr: 0.0.0.0/0}"])
         self.lab.connect(self.lab.udp(w.guest, w.peer, 53, source_port=40000))
-        self.lab.traffic(denied=[self.lab.udp(w.peer, w.guest, 40000), self.lab.udp(w.peer, w.guest, 40001)])
+        self.lab.traffic(denied=[self.lab.udp(w.peer, w.guest, 40001)])
+        with w.peer.inside():
+            other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.lab.sockets.append(other)
+        other.bind((w.peer.address(4), 54))
+        other.sendto(b"not port 53", (w.guest.address(4), 40000))
+        self.assert_counts("in", "no-rule", 2)
 
     def test_a_tracked_connection_survives_the_removal_of_its_rule(self):  # SG-5.21
         w = self.world
