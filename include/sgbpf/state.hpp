@@ -156,6 +156,8 @@ struct Capacities {
     std::uint32_t rules = 262144;
     std::uint32_t flows = 262144;
     std::uint32_t ifindexes = 262144;  // highest ifindex + 1, per network namespace
+
+    bool operator==(const Capacities&) const = default;
 };
 
 }  // namespace sgbpf

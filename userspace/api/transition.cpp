@@ -97,6 +97,10 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
     if (!next) {
         Error error = next.error();
         error.message += "; nothing changed";
+        if (error.code == ErrorCode::kExhausted && !work.host.kernel_empty && !(capacities == parts.host.capacities)) {
+            error.message +=
+                "; the loaded maps keep the sizes they were made with, until `sgbpf remove-all` and a new apply";
+        }
         return unexpected(std::move(error));
     }
     work.next = std::move(*next);
