@@ -25,6 +25,16 @@
 #endif
 
 /* Own name: glibc redefines __always_inline. */
+/*
+ * For a loop that clang-19 would lay out so that its last instruction falls through into its first. Linux
+ * 6.1 refuses that whatever the bound ("back-edge from insn 2077 to 2078": check_cfg in
+ * kernel/bpf/verifier.c takes a loop only through a jump); later kernels load it.
+ */
+#ifdef __clang__
+#define SG_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define SG_UNROLL
+#endif
 #define SG_INLINE static inline __attribute__((always_inline, unused))
 /* Verified once, whatever calls it (Documentation/bpf: global functions); slow path only, ~10 ns a call. */
 #define SG_GLOBAL __attribute__((noinline))

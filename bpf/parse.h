@@ -244,6 +244,7 @@ SG_INLINE enum sg_reason sg_parse_ipv6(const struct sg_frame* frame, struct sg_p
     /* RFC 8200 4: every header says the next one. One round more than headers, to end on the upper layer. */
     __u8 next = ip.next_header;
     __u32 at = offset + SG_IPV6_BYTES;
+    SG_UNROLL
     for (int i = 0; i <= SG_MAX_EXT_HEADERS; i++) {
         const int known = next == 0 || next == 43 || next == 44 || next == 60 || next == 135 || next == 139 ||
                           next == 140 || next == SG_PROTO_AH;

@@ -114,7 +114,7 @@ def modules_in_order(kernel, wanted):
 def copy_into(root, source, target):
     path = os.path.join(root, target.lstrip("/"))
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    shutil.copy(os.path.realpath(source), path)
+    return shutil.copy(os.path.realpath(source), path)
 
 
 def build_initramfs(folder, kernel, options):
@@ -128,7 +128,8 @@ def build_initramfs(folder, kernel, options):
     with open(os.path.join(root, "modules", "order"), "w", encoding="utf-8") as stream:
         stream.writelines(os.path.basename(m) + "\n" for m in order)
     for binary in ["/usr/bin/dash", *options.binary]:
-        copy_into(root, binary, "/usr/bin/" + os.path.basename(binary))
+        target = copy_into(root, binary, "/usr/bin/" + os.path.basename(binary))
+        run(["strip", "--strip-debug", target])  # the guest unpacks all of it into memory
         for library in shared_libraries(binary):
             copy_into(root, library, library)
     for pair in options.file:
