@@ -119,11 +119,12 @@ class Journal(lab.LabTest):
         world = worlds.OneGuest(self.lab)
         world.apply([], [])
         before = self.lines()
+        self.lab.environment["SUDO_USER"] = "alice"
         world.apply(['{protocol: tcp, port: 80, cidr: 192.0.2.0/24}'], [])
         self.lab.sgbpf("apply", self.lab.state_file)
         added = self.lines()[len(before):]
         self.assertEqual(len(added), 1, added)
-        for word in ("root", "apply"):
+        for word in ("alice uid 0", "apply", "generation 2", "digest="):
             self.assertIn(word, added[0])
 
     def lines(self):
