@@ -65,82 +65,98 @@ SG_INLINE void sg_count_rule(__u32 rule, __u32 length) {
     }
 }
 
-/*
- * A packet of a live flow: next state, idle timer, counters. Returns 0 when the record changed hands
- * meanwhile: the caller starts again as a miss.
- */
-SG_INLINE int sg_flow_touch(struct sg_flow* flow, __u64 word, __u32 direction, __u8 tcp_flags, __u32 length,
-                            __u64 now) {
-    const int from_opener = (direction == SG_OUT) == ((SG_WORD_FLAGS(word) & SG_FLOW_OPENED_OUT) != 0);
-    const __u8 state = SG_WORD_STATE(word);
-    const __u8 next = sg_flow_next(state, from_opener, tcp_flags);
-    if (next != state && !sg_word_change(flow, word, (word & ~0xffull) | next)) {
-        return 0;
-    }
+SG_INLINE int sg_from_opener(__u64 word, __u32 direction) {
+    return (direction == SG_OUT) == ((SG_WORD_FLAGS(word) & SG_FLOW_OPENED_OUT) != 0);
+}
+
+/* Idle timer and counters of a packet of the flow. */
+SG_INLINE void sg_flow_touch(struct sg_flow* flow, int from_opener, __u32 length, __u64 now) {
     if (flow->last_seen != (__u32)now) {
         SG_WRITE(flow->last_seen, (__u32)now); /* no store when nothing changes: keeps the line shared */
     }
     flow->packets[!from_opener]++;
     flow->bytes[!from_opener] += length;
     sg_count_rule(flow->rule, length);
+}
+
+/* How often a transition is tried again when another CPU changes the state of the same flow. */
+#define SG_TRANSITION_TRIES 4
+
+/*
+ * Takes a live flow to the state after this packet. Returns 0 when the record stopped being this flow
+ * meanwhile: the caller starts again as a miss. Losing only the race for the state is no reason to
+ * refuse a packet of the flow: the transition is computed anew from the state that won.
+ */
+SG_INLINE int sg_flow_advance(struct sg_flow* flow, __u64 word, int from_opener, __u8 tcp_flags) {
+    __u64 seen = word;
+    for (int i = 0; i < SG_TRANSITION_TRIES; i++) {
+        const __u8 state = SG_WORD_STATE(seen);
+        const __u8 next = sg_flow_next(state, from_opener, tcp_flags);
+        if (next == state) {
+            return 1;
+        }
+        const __u64 found = __sync_val_compare_and_swap(&flow->word, seen, (seen & ~0xffull) | next);
+        if (found == seen) {
+            return 1;
+        }
+        if (SG_WORD_INCARNATION(found) != SG_WORD_INCARNATION(word) || !sg_flow_is_live(SG_WORD_STATE(found))) {
+            return 0;
+        }
+        seen = found;
+    }
     return 1;
 }
 
-/* What opens a flow; on the stack of the slow path. */
+/* What opens a flow besides the packet; on the stack of the slow path. */
 struct sg_opening {
-    struct sg_flow_key key;
     __u64 now;
     __u32 direction;
     __u32 epoch;
     __u32 rule;
-    __u32 length;
-    __u8 icmp_type;
-    __u8 icmp_code;
-    __u8 pad[6];
     __u32 slot; /* out: the record */
-    __u32 pad1;
 };
 
-SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_opening* opening) {
+SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet, const struct sg_opening* opening) {
     SG_WRITE(flow->last_seen, (__u32)opening->now);
     flow->epoch = opening->epoch;
     flow->rule = opening->rule;
-    flow->icmp_type = opening->icmp_type;
-    flow->icmp_code = opening->icmp_code;
+    flow->icmp_type = packet->icmp_type;
+    flow->icmp_code = packet->icmp_code;
     flow->created = (__u32)opening->now;
     flow->packets[0] = 1;
     flow->packets[1] = 0;
-    flow->bytes[0] = opening->length;
+    flow->bytes[0] = packet->length;
     flow->bytes[1] = 0;
     __builtin_memset(flow->window, 0, sizeof(flow->window));
     flow->scale[0] = 0;
     flow->scale[1] = 0;
 }
 
-SG_INLINE __u64 sg_first_word(const struct sg_opening* opening, __u32 incarnation) {
+SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_opening* opening, __u32 incarnation) {
     const __u64 flags = opening->direction == SG_OUT ? SG_FLOW_OPENED_OUT : 0;
-    return ((__u64)incarnation << 32) | (flags << 24) | sg_flow_first(opening->key.protocol);
+    return ((__u64)incarnation << 32) | (flags << 24) | sg_flow_first(packet->key.protocol);
 }
 
 /* How often an opening is tried when another CPU is rewriting the same record (~0.1 us each). */
-#define SG_OPEN_TRIES 8
+#define SG_OPEN_TRIES 4
 
 /*
  * Opens the flow, or finds that another CPU just did. Returns SG_REASON_RULE, SG_REASON_NO_CAPACITY or
  * SG_REASON_FLOW_BUSY. The rules have admitted the packet. The record's fields are complete before its
  * word says that it lives.
  */
-SG_GLOBAL int sg_flow_open(struct sg_opening* opening, __u32 closing_may_go) {
-    if (!opening) {
+SG_GLOBAL int sg_flow_open(const struct sg_packet* packet, struct sg_opening* opening) {
+    if (!packet || !opening) {
         return SG_REASON_INTERNAL;
     }
     const __u64 generation = sg_generation();
-    const struct sg_interface_config* config = sg_interface_at(opening->key.interface_slot, generation);
+    const struct sg_interface_config* config = sg_interface_at(packet->key.interface_slot, generation);
     if (!config) {
         return SG_REASON_INTERNAL;
     }
+    const struct sg_flow_key key = packet->key; /* Linux 6.1 takes map keys from the stack, not from an argument */
     for (int i = 0; i < SG_OPEN_TRIES; i++) {
-        const __u32* found = bpf_map_lookup_elem(&sg_flow_index, &opening->key);
+        const __u32* found = bpf_map_lookup_elem(&sg_flow_index, &key);
         if (found) {
             const __u32 slot = SG_READ(*found);
             struct sg_flow* flow = sg_flow_at(slot);
@@ -149,21 +165,21 @@ SG_GLOBAL int sg_flow_open(struct sg_opening* opening, __u32 closing_may_go) {
             }
             const __u64 word = SG_READ(flow->word);
             const __u8 state = SG_WORD_STATE(word);
-            if (!sg_flow_is_live(state) || !sg_same_key(&flow->key, &opening->key)) {
+            if (!sg_flow_is_live(state) || !sg_same_key(&flow->key, &packet->key)) {
                 continue; /* being freed or rewritten: look again */
             }
             opening->slot = slot;
             const int expired = sg_flow_expired((__u32)opening->now, SG_READ(flow->last_seen),
                                                 sg_flow_seconds(state, config), sg_config.ticks_per_second);
-            if (!expired && !(closing_may_go && sg_flow_is_closing(state))) {
+            if (!expired && !(sg_flow_is_closing(state) && sg_tcp_opens(packet->tcp_flags))) {
                 return SG_REASON_RULE; /* another CPU opened it: this packet is one of it */
             }
             const __u32 incarnation = SG_WORD_INCARNATION(word) + 1;
             if (!sg_word_change(flow, word, ((__u64)incarnation << 32) | SG_FLOW_BUSY)) {
                 continue;
             }
-            sg_flow_fill(flow, opening);
-            SG_WRITE(flow->word, sg_first_word(opening, incarnation));
+            sg_flow_fill(flow, packet, opening);
+            SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation));
             return SG_REASON_RULE;
         }
         __u32 slot = 0;
@@ -175,10 +191,10 @@ SG_GLOBAL int sg_flow_open(struct sg_opening* opening, __u32 closing_may_go) {
             return SG_REASON_INTERNAL;
         }
         const __u32 incarnation = SG_WORD_INCARNATION(SG_READ(flow->word)) + 1;
-        flow->key = opening->key;
-        sg_flow_fill(flow, opening);
-        SG_WRITE(flow->word, sg_first_word(opening, incarnation));
-        const long error = bpf_map_update_elem(&sg_flow_index, &opening->key, &slot, BPF_NOEXIST);
+        flow->key = packet->key;
+        sg_flow_fill(flow, packet, opening);
+        SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation));
+        const long error = bpf_map_update_elem(&sg_flow_index, &key, &slot, BPF_NOEXIST);
         if (error == 0) {
             opening->slot = slot;
             return SG_REASON_RULE;

@@ -41,26 +41,6 @@ SG_INLINE int sg_opens_flow(const struct sg_packet* packet) {
     }
 }
 
-SG_INLINE void sg_set_match(struct sg_match* match, const struct sg_packet* packet) {
-    const __u8 protocol = packet->key.protocol;
-    __builtin_memcpy(match->remote, packet->key.remote, 16);
-    match->family = packet->key.family;
-    match->walked_ah = (packet->flags & SG_PACKET_AH) != 0;
-    match->kind = SG_KIND_PROTOCOL;
-    match->value = protocol;
-    if (packet->flags & SG_PACKET_FRAGMENT_LATER) {
-        return; /* no ports: only rules that ask for none (SG-13.20) */
-    }
-    if (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP) {
-        match->kind = protocol == SG_PROTO_TCP ? SG_KIND_TCP : SG_KIND_UDP;
-        match->value = packet->destination_port;
-    } else if ((protocol == SG_PROTO_ICMP && packet->key.family == SG_IPV4) ||
-               (protocol == SG_PROTO_ICMPV6 && packet->key.family == SG_IPV6)) {
-        match->kind = protocol == SG_PROTO_ICMP ? SG_KIND_ICMP : SG_KIND_ICMPV6;
-        match->value = ((__u32)packet->icmp_type << 8) | packet->icmp_code;
-    }
-}
-
 SG_INLINE void sg_report(enum sg_reason reason, __u32 rule, __u32 tracked, __u32 flow_slot) {
     if (sg_config.test_mode) {
         sg_test.reason = reason;
@@ -73,10 +53,11 @@ SG_INLINE void sg_report(enum sg_reason reason, __u32 rule, __u32 tracked, __u32
 /* Rules, then state. The packet is sane and its local address belongs to the interface. */
 SG_INLINE enum sg_reason sg_judge_new(const struct sg_packet* packet, const struct sg_interface_config* config,
                                       const struct sg_side* side, __u64 now) {
-    struct sg_match match = {.generation = side->generation};
-    sg_set_match(&match, packet);
-    match.policy_slot = side->direction == SG_IN ? config->policy_slot[SG_IN] : config->policy_slot[SG_OUT];
-    if (!sg_policy_match(&match)) {
+    struct sg_match match = {
+        .generation = side->generation,
+        .policy_slot = side->direction == SG_IN ? config->policy_slot[SG_IN] : config->policy_slot[SG_OUT],
+    };
+    if (!sg_policy_match(packet, &match)) {
         /* Kinds without ports were asked; a later fragment that only a port rule could admit ends here. */
         return packet->flags & SG_PACKET_FRAGMENT_LATER ? SG_REASON_FRAGMENT_ALONE : SG_REASON_NO_RULE;
     }
@@ -91,17 +72,8 @@ SG_INLINE enum sg_reason sg_judge_new(const struct sg_packet* packet, const stru
         sg_count_rule(match.rule, packet->length);
         return SG_REASON_RULE;
     }
-    struct sg_opening opening = {
-        .key = packet->key,
-        .now = now,
-        .direction = side->direction,
-        .epoch = config->epoch,
-        .rule = match.rule,
-        .length = packet->length,
-        .icmp_type = packet->icmp_type,
-        .icmp_code = packet->icmp_code,
-    };
-    const enum sg_reason reason = (enum sg_reason)sg_flow_open(&opening, protocol == SG_PROTO_TCP);
+    struct sg_opening opening = {.now = now, .direction = side->direction, .epoch = config->epoch, .rule = match.rule};
+    const enum sg_reason reason = (enum sg_reason)sg_flow_open(packet, &opening);
     if (reason == SG_REASON_RULE) {
         sg_count_rule(match.rule, packet->length);
         sg_report(reason, match.rule, 1, opening.slot);
@@ -122,9 +94,11 @@ SG_INLINE enum sg_reason sg_judge_tracked(const struct sg_packet* packet, const 
         return SG_REASON_NONE; /* the tuple is used again: the rules decide (SG-5.63) */
     }
     const __u32 rule = flow->rule;
-    if (!sg_flow_touch(flow, word, side->direction, packet->tcp_flags, packet->length, now)) {
+    const int from_opener = sg_from_opener(word, side->direction);
+    if (!sg_flow_advance(flow, word, from_opener, packet->tcp_flags)) {
         return SG_REASON_NONE;
     }
+    sg_flow_touch(flow, from_opener, packet->length, now);
     SG_WRITE(flow->epoch, config->epoch); /* the source/dest check just passed for this configuration */
     sg_report(SG_REASON_TRACKED, rule, 1, slot);
     return SG_REASON_TRACKED;
@@ -268,10 +242,16 @@ SG_INLINE enum sg_reason sg_established(struct __sk_buff* skb, __u32 interface_s
     __u64 word = 0;
     __u32 slot = 0;
     struct sg_flow* flow = sg_flow_find(&key, config, now, &word, &slot);
-    if (!flow || flow->epoch != config->epoch || (sg_flow_is_closing(SG_WORD_STATE(word)) && sg_tcp_opens(tcp_flags)) ||
-        !sg_flow_touch(flow, word, direction, tcp_flags, skb->len, now)) {
+    if (!flow || flow->epoch != config->epoch) {
         return SG_REASON_NONE;
     }
+    const int from_opener = sg_from_opener(word, direction);
+    const __u8 state = SG_WORD_STATE(word);
+    if (sg_flow_next(state, from_opener, tcp_flags) != state ||
+        (sg_flow_is_closing(state) && sg_tcp_opens(tcp_flags))) {
+        return SG_REASON_NONE; /* a packet that changes the state takes the slow path */
+    }
+    sg_flow_touch(flow, from_opener, skb->len, now);
     sg_report(SG_REASON_TRACKED, flow->rule, 1, slot);
     return SG_REASON_TRACKED;
 }

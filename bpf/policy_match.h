@@ -7,21 +7,19 @@
 #pragma once
 
 #include "bpf/maps.h"
+#include "bpf/packet.h"
 
 enum sg_stage { SG_STAGE_NONE = 0, SG_STAGE_ANY, SG_STAGE_CIDR, SG_STAGE_LIST, SG_STAGE_GROUP };
 
-/* The question, and the answer; on the stack of the slow path. */
+/* The question besides the packet, and the answer; on the stack of the slow path. */
 struct sg_match {
     __u64 generation;
-    __u8 remote[16];
     __u32 policy_slot;
-    __u32 kind;  /* enum sg_kind */
-    __u32 value; /* port, type<<8|code, or protocol */
-    __u32 family;
-    __u32 walked_ah; /* also try protocol 51 (SG-2.12) */
+    __u32 kind;      /* enum sg_kind; sg_policy_match derives it from the packet */
+    __u32 value;     /* port, type<<8|code, or protocol; likewise */
     __u32 stage;     /* out: enum sg_stage */
     __u32 rule;      /* out: rule slot */
-    __u32 pad;
+    __u32 walked_ah; /* also try protocol 51 (SG-2.12) */
 };
 
 /* The most steps a binary search over 65,536 intervals takes, and one to end on. */
@@ -59,6 +57,25 @@ SG_GLOBAL int sg_class_admits(__u32 class, __u32 kind, __u32 value) {
     return 0;
 }
 
+/* What the rules are asked: which kind of interval, and which number in it. */
+SG_INLINE void sg_set_question(struct sg_match* match, const struct sg_packet* packet) {
+    const __u8 protocol = packet->key.protocol;
+    match->walked_ah = (packet->flags & SG_PACKET_AH) != 0;
+    match->kind = SG_KIND_PROTOCOL;
+    match->value = protocol;
+    if (packet->flags & SG_PACKET_FRAGMENT_LATER) {
+        return; /* no ports: only rules that ask for none (SG-13.20) */
+    }
+    if (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP) {
+        match->kind = protocol == SG_PROTO_TCP ? SG_KIND_TCP : SG_KIND_UDP;
+        match->value = packet->destination_port;
+    } else if ((protocol == SG_PROTO_ICMP && packet->key.family == SG_IPV4) ||
+               (protocol == SG_PROTO_ICMPV6 && packet->key.family == SG_IPV6)) {
+        match->kind = protocol == SG_PROTO_ICMP ? SG_KIND_ICMP : SG_KIND_ICMPV6;
+        match->value = ((__u32)packet->icmp_type << 8) | packet->icmp_code;
+    }
+}
+
 SG_INLINE int sg_try_class(struct sg_match* match, __u32 class, __u32 stage) {
     int rule = sg_class_admits(class, match->kind, match->value);
     if (rule == 0 && match->walked_ah) {
@@ -90,9 +107,10 @@ SG_INLINE __u32 sg_policy_number(__u32 slot, __u64 generation) {
     return versioned ? sg_value_at(versioned, generation) : 0;
 }
 
-SG_INLINE int sg_match_ipv4(struct sg_match* match, const struct sg_policy* policy, __u32 number) {
+SG_INLINE int sg_match_ipv4(struct sg_match* match, const struct sg_packet* packet, const struct sg_policy* policy,
+                            __u32 number) {
     struct sg_prefix4 key = {.prefix_bits = SG_SCOPE_BITS + 32, .scope = number};
-    __builtin_memcpy(key.address, match->remote, 4);
+    __builtin_memcpy(key.address, packet->key.remote, 4);
     if (policy->tables & SG_TABLE_CIDR4) {
         const __u32* class = bpf_map_lookup_elem(&sg_cidr4, &key);
         if (class && sg_try_class(match, *class, SG_STAGE_CIDR)) {
@@ -116,9 +134,10 @@ SG_INLINE int sg_match_ipv4(struct sg_match* match, const struct sg_policy* poli
     return 0;
 }
 
-SG_INLINE int sg_match_ipv6(struct sg_match* match, const struct sg_policy* policy, __u32 number) {
+SG_INLINE int sg_match_ipv6(struct sg_match* match, const struct sg_packet* packet, const struct sg_policy* policy,
+                            __u32 number) {
     struct sg_prefix6 key = {.prefix_bits = SG_SCOPE_BITS + 128, .scope = number};
-    __builtin_memcpy(key.address, match->remote, 16);
+    __builtin_memcpy(key.address, packet->key.remote, 16);
     if (policy->tables & SG_TABLE_CIDR6) {
         const __u32* class = bpf_map_lookup_elem(&sg_cidr6, &key);
         if (class && sg_try_class(match, *class, SG_STAGE_CIDR)) {
@@ -143,10 +162,11 @@ SG_INLINE int sg_match_ipv6(struct sg_match* match, const struct sg_policy* poli
 }
 
 /* 1 and match->rule, match->stage set when a rule of the policy admits the packet; else 0. */
-SG_GLOBAL int sg_policy_match(struct sg_match* match) {
-    if (!match) {
+SG_GLOBAL int sg_policy_match(const struct sg_packet* packet, struct sg_match* match) {
+    if (!packet || !match) {
         return 0;
     }
+    sg_set_question(match, packet);
     match->stage = SG_STAGE_NONE;
     match->rule = 0;
     const __u32 number = sg_policy_number(match->policy_slot, match->generation);
@@ -154,11 +174,12 @@ SG_GLOBAL int sg_policy_match(struct sg_match* match) {
     if (!policy || number == 0) {
         return 0;
     }
-    const __u32 any = match->family == SG_IPV4 ? policy->any_class[SG_IPV4] : policy->any_class[SG_IPV6];
+    const __u32 any = packet->key.family == SG_IPV4 ? policy->any_class[SG_IPV4] : policy->any_class[SG_IPV6];
     if (any != 0 && sg_try_class(match, any, SG_STAGE_ANY)) {
         return 1;
     }
-    return match->family == SG_IPV4 ? sg_match_ipv4(match, policy, number) : sg_match_ipv6(match, policy, number);
+    return packet->key.family == SG_IPV4 ? sg_match_ipv4(match, packet, policy, number)
+                                         : sg_match_ipv6(match, packet, policy, number);
 }
 
 /* Does one literal /0 rule of the policy in `slot` cover all ports of TCP or UDP (SG-5.11..5.14)? */
