@@ -5,10 +5,12 @@
 schemas/state.schema.json must accept tests/data/state/good and refuse those files of bad that say
 `# schema: refuses` in their second line. Files that say `# schema: cannot see` break rules a schema has no
 words for; should it learn to refuse one, the test asks for the mark to be changed. YAML is read as 1.2,
-as editors do. Argument: the root of the repository.
+as editors do. What the program writes must moreover be the same to readers of YAML 1.1 and 1.2: no `no`,
+no 22:22, no MAC that is a number. Arguments: the root of the repository, the program print_state.
 """
 import json
 import pathlib
+import subprocess
 import sys
 import unittest
 
@@ -16,9 +18,16 @@ import jsonschema
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-ROOT = pathlib.Path(sys.argv.pop() if len(sys.argv) > 1 else __file__).resolve()
+PRINT_STATE = sys.argv.pop()
+ROOT = pathlib.Path(sys.argv.pop()).resolve()
 STATE = ROOT / "tests/data/state"
 MARK = "# schema: "
+
+
+def documents(text, version):
+    reader = YAML(typ="safe", pure=True)
+    reader.version = version
+    return list(reader.load_all(text))
 
 
 def keys_are_text(value):
@@ -64,6 +73,19 @@ class StateSchema(unittest.TestCase):
                     self.assertIsNotNone(problem)
                 else:
                     self.assertIsNone(problem, "the schema sees it: change the mark to refuses")
+
+    def test_what_is_written_means_the_same_to_every_reader(self):
+        files = sorted((STATE / "good").glob("*.yaml"))
+        written = subprocess.run([PRINT_STATE, *files], check=True, capture_output=True, text=True).stdout
+        new = documents(written, (1, 2))
+        old = documents(written, (1, 1))
+        self.assertEqual(len(new), len(files))
+        for path, new_document, old_document in zip(files, new, old):
+            with self.subTest(path.name):
+                self.assertEqual(new_document, old_document)
+                self.assertTrue(keys_are_text(new_document))
+                error = jsonschema.exceptions.best_match(self.validator.iter_errors(new_document))
+                self.assertIsNone(error, error and f"{error.json_path}: {error.message[:200]}")
 
 
 if __name__ == "__main__":
