@@ -53,7 +53,7 @@ std::string name_of_interface(const std::optional<Applied>& applied, const std::
 void find_leaving(Prepared& work) {
     const HostState& host = work.transition.host;
     for (const Attachment& attachment : host.attachments) {
-        if (attachment.device.ifindex == 0 || attachment.interface_slot == 0 ||
+        if (attachment.device.ifindex == 0 || attachment.interface_slot == 0 || attachment.hook.empty() ||
             claimed(work.devices, attachment.device)) {
             continue;
         }
@@ -220,6 +220,23 @@ Result<void> refuse(const Prepared& work, const ApplyOptions& options) {
     return {};
 }
 
+// A device that goes to another interface is taken from the old one first, all of them before the first is
+// attached again: two may have changed places. In between they drop.
+void unbind_moved(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
+    for (const std::string& name : work.to_attach) {
+        const Device& device = work.devices.found.at(name);
+        const std::uint32_t slot = work.transition.slots.find(work.transition.desired.interfaces.at(name).id)->second;
+        const Attachment* before = attachment_of_device(work.transition.host.attachments, device);
+        if (before == nullptr || before->interface_slot == 0 || before->interface_slot == slot) {
+            continue;
+        }
+        if (const auto unbound = parts.datapath->unbind(*before); !unbound) {
+            report.attach_errors.push_back(
+                fmt::format("{} is still bound: {}", device_words(device), unbound.error().message));
+        }
+    }
+}
+
 // A device that cannot be unbound keeps a slot without rules: it drops all the same.
 void unbind_left(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
     for (const auto* list : {&work.leaving, &work.left_behind}) {
@@ -350,6 +367,7 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
         }
     }
     unbind_left(*parts_, work, report);
+    unbind_moved(*parts_, work, report);
     if (commits) {
         finish(*parts_, work.transition, &report.notes);
     }

@@ -126,7 +126,7 @@ void look_at_left(const Look& look, StatusReport& report) {
     for (const Attachment& attachment : look.host.attachments) {
         const bool owned = std::any_of(look.devices.found.begin(), look.devices.found.end(),
                                        [&](const auto& found) { return same_device(found.second, attachment.device); });
-        if (attachment.device.ifindex == 0 || owned) {
+        if (attachment.device.ifindex == 0 || attachment.hook.empty() || owned) {
             continue;
         }
         InterfaceStatus row;
@@ -165,6 +165,10 @@ Result<void> look_at_maps(Datapath& datapath, StatusReport& report) {
         return unexpected(usage.error());
     }
     for (const MapUsage& map : *usage) {
+        // Of one element, or a list of what is free: full is how they should be.
+        if (map.limit <= 1 || map.name == "sg_flow_free") {
+            continue;
+        }
         if (map.limit != 0 && map.used * 100 > map.limit * kNearlyFullPercent) {
             say(report, true, "map-nearly-full",
                 fmt::format("map {} holds {} of {}; raise its capacity in host.yaml", map.name, map.used, map.limit));
