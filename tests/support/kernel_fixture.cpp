@@ -17,6 +17,8 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace sgbpf::test {
 
@@ -104,12 +106,27 @@ Capacities KernelTest::small_capacities() {
     return capacities;
 }
 
+namespace {
+
+// Debian's dash by name: a busybox sh, as in the guests of tests/vm, takes its own `ip` for any other.
+int run_shell(const std::string& command) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::execlp("dash", "dash", "-c", command.c_str(), nullptr);
+        ::_exit(127);
+    }
+    int status = 0;
+    return child > 0 && ::waitpid(child, &status, 0) == child ? status : -1;
+}
+
+}  // namespace
+
 bool KernelTest::shell_succeeds(const std::string& command) {
-    return std::system(("( " + command + " ) >/dev/null 2>&1").c_str()) == 0;
+    return run_shell("( " + command + " ) >/dev/null 2>&1") == 0;
 }
 
 void KernelTest::shell(const std::string& command) {
-    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+    ASSERT_EQ(run_shell(command), 0) << command;
 }
 
 void KernelTest::add_netns(const std::string& name) {
