@@ -260,12 +260,12 @@ void resolve_lists(Workspace& workspace, const std::vector<std::string>& names) 
 
 namespace {
 
-// What one VPC sees: its own members with all their groups, and of actively peered VPCs the groups
-// that its policies refer to (SG-4.17, SG-4.26).
+// What one VPC sees of its own members and of those in actively peered VPCs (SG-4.17, SG-4.26): the
+// groups that its policies refer to. Other groups would only multiply the sets: a group for every
+// workload beside one for all would make a set per workload, and a row for each in every policy.
 struct View {
     std::uint32_t vpc;
-    bool own;
-    const std::vector<bool>* refs;  // by group index; only for peered VPCs
+    const std::vector<bool>* refs;  // by group index
 };
 
 }  // namespace
@@ -277,9 +277,11 @@ void resolve_members(Workspace& workspace, const GroupRefs& refs) {
         group_index.emplace(group->key, static_cast<std::uint32_t>(group_index.size()));
     }
     std::unordered_map<std::string, std::vector<bool>> wanted;  // viewing VPC -> groups it refers to
+    for (const auto& [vpc, number] : workspace.next.vpcs) {
+        wanted[vpc].resize(group_index.size());
+    }
     for (const auto& [vpc, keys] : refs) {
-        std::vector<bool>& marks = wanted[vpc];
-        marks.resize(group_index.size());
+        std::vector<bool>& marks = wanted.at(vpc);
         for (const std::string& key : keys) {
             const auto found = group_index.find(key);
             if (found != group_index.end()) {
@@ -289,7 +291,7 @@ void resolve_members(Workspace& workspace, const GroupRefs& refs) {
     }
     std::unordered_map<std::string, std::vector<View>> views;  // VPC of the member -> who sees it
     for (const auto& [vpc, number] : workspace.next.vpcs) {
-        views[vpc].push_back({number, true, nullptr});
+        views[vpc].push_back({number, &wanted.at(vpc)});
     }
     std::set<std::pair<std::string, std::string>> seen;
     for (const auto& [name, peering] : state.peerings) {
@@ -301,7 +303,7 @@ void resolve_members(Workspace& workspace, const GroupRefs& refs) {
             const std::string& member = peering.vpcs[1 - side];
             const auto number = workspace.next.vpcs.find(viewer);
             if (viewer != member && number != workspace.next.vpcs.end() && seen.emplace(viewer, member).second) {
-                views[member].push_back({number->second, false, &wanted[viewer]});
+                views[member].push_back({number->second, &wanted.at(viewer)});
             }
         }
     }
@@ -317,7 +319,7 @@ void resolve_members(Workspace& workspace, const GroupRefs& refs) {
             for (const Prefix& prefix : interface.addresses) {
                 const AddressBits bits = address_bits_of(prefix.address);
                 for (const std::uint32_t group : groups) {
-                    if (view.own || (!view.refs->empty() && (*view.refs)[group])) {
+                    if ((*view.refs)[group]) {
                         entries[static_cast<std::size_t>(prefix.address.family)].push_back(
                             {view.vpc, bits, prefix.length, group});
                     }
