@@ -105,13 +105,6 @@ Result<void> refuse_roles(const State& state) {
     return problems.empty() ? Result<void>{} : unexpected(refusal_of(problems));
 }
 
-// What the kernel enforces may differ from applied.json (state directory lost, host rebooted): then
-// everything of the file counts as new.
-const State& state_in_force(const HostState& host) {
-    static const State kNothing;
-    return host.kernel_empty || !host.applied ? kNothing : host.applied->state;
-}
-
 // A quarantine is the operator's, not the file's: it stays.
 void keep_quarantines(Prepared& work, const HostState& host, State& desired) {
     if (!host.applied) {
@@ -175,7 +168,7 @@ Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access
     const Transition& next = work.transition;
     work.plan.writes = next.writes();
     if (!next.same_state) {
-        for (const Change& change : changes(state_in_force(next.host), next.desired)) {
+        for (const Change& change : next.changes) {
             work.plan.changes.push_back(change.to_string());
         }
     }

@@ -6,7 +6,6 @@
 
 #include "api/commit.hpp"
 #include "compiler/compile.hpp"
-#include "model/json.hpp"
 
 namespace sgbpf {
 
@@ -30,6 +29,33 @@ Result<std::vector<std::uint32_t>> reusable_rule_slots(Datapath& datapath, const
     }
     std::erase_if(retired, [&](std::uint32_t slot) { return named.count(slot) != 0; });
     return retired;
+}
+
+// Ids are not part of what changes() compares, quarantines neither. Precondition: it found nothing.
+bool same_ids(const State& a, const State& b) {
+    const auto same = [](const auto& left, const auto& right) {
+        return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                          [](const auto& x, const auto& y) { return x.second.id == y.second.id; });
+    };
+    const auto same_rules = [](const auto& left, const auto& right) {
+        for (const unsigned direction : {SG_IN, SG_OUT}) {
+            std::set<std::string_view> ids;
+            for (const Rule& rule : left.second.rules[direction]) {
+                ids.insert(rule.id);
+            }
+            for (const Rule& rule : right.second.rules[direction]) {
+                if (ids.count(rule.id) == 0) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    };
+    return same(a.vpcs, b.vpcs) && same(a.peerings, b.peerings) && same(a.prefix_lists, b.prefix_lists) &&
+           same(a.groups, b.groups) && same(a.interfaces, b.interfaces) &&
+           std::equal(a.groups.begin(), a.groups.end(), b.groups.begin(), b.groups.end(), same_rules) &&
+           std::equal(a.interfaces.begin(), a.interfaces.end(), b.interfaces.begin(), b.interfaces.end(),
+                      [](const auto& x, const auto& y) { return x.second.quarantine == y.second.quarantine; });
 }
 
 // An interrupted run may have left flows of interfaces that are gone; their slots may be given away next.
@@ -72,7 +98,10 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
     work.desired = std::move(desired);
     const State* applied = work.host.applied ? &work.host.applied->state : nullptr;
     assign_ids(work.desired, applied, parts.ids);
-    work.same_state = work.host.applied_is_current && to_json(*applied) == to_json(work.desired);
+    // The kernel may enforce something else than applied.json says (host rebooted): then all of the file is new.
+    static const State kNothing;
+    work.changes = changes(work.host.kernel_empty || applied == nullptr ? kNothing : *applied, work.desired);
+    work.same_state = work.host.applied_is_current && work.changes.empty() && same_ids(*applied, work.desired);
     if (work.same_state) {
         // Even if the image had to be read back and lost its names: what it enforces is right.
         work.next = work.host.image;

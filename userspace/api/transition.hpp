@@ -17,13 +17,15 @@
 
 #include "api/engine_parts.hpp"
 #include "image/plan.hpp"
+#include "model/changes.hpp"
 
 namespace sgbpf {
 
 struct Transition {
     HostState host;
-    State desired;            // with ids
-    bool same_state = false;  // the applied state says the same, ids and all, and is in force
+    State desired;                // with ids
+    std::vector<Change> changes;  // from what is in force; all of it, if nothing or nobody knows what is
+    bool same_state = false;      // the applied state says the same, ids and all, and is in force
     MapImage next;
     CommitPlan commit;                                        // no edits: the kernel stays as it is
     std::map<std::string, std::uint32_t, std::less<>> slots;  // interface id -> slot, in `next`
