@@ -63,12 +63,10 @@ void say_detached(Context& context, const std::vector<DetachReport>& reports) {
         return;
     }
     for (const DetachReport& report : reports) {
-        context.data(
-            report.quarantined
-                ? fmt::format("{} stays attached and drops all traffic but ARP, ND and DHCP; `sgbpf attach {}` "
-                              "filters it again\n",
-                              report.device, report.interface.empty() ? "..." : report.interface)
-                : fmt::format("{} passes ALL traffic now\n", report.device));
+        context.data(report.quarantined
+                         ? fmt::format("{} stays attached and drops ALL traffic; `sgbpf attach {}` filters it again\n",
+                                       report.device, report.interface)
+                         : fmt::format("{} passes ALL traffic now\n", report.device));
     }
 }
 
@@ -156,7 +154,7 @@ void add_attach_commands(CLI::App& app, Context& context) {
     CLI::App* detach_command = app.add_subcommand("detach", "Stop filtering a device: it then passes ALL traffic");
     detach_command->add_option("name", arguments->name, "Interface or device")->required();
     detach_command->add_flag("--quarantine", arguments->quarantine,
-                             "Stay attached and drop all traffic but ARP, ND and DHCP instead");
+                             "Stay attached and drop ALL traffic instead, ARP, ND and DHCP included");
     detach_command->add_flag("-y,--yes", arguments->yes, "Do not ask");
     detach_command->footer("Examples:\n  sgbpf detach web0\n  sgbpf detach tap-web0 --yes\n"
                            "  sgbpf detach web0 --quarantine");

@@ -11,27 +11,27 @@ namespace sgbpf::cli {
 
 namespace {
 
-// The need closest to its limit speaks for all.
+// The tries of CIDRs always, and whatever is more than half full.
 std::string needs_text(const std::vector<CapacityNeed>& needs) {
     const CapacityNeed* prefixes = nullptr;
-    const CapacityNeed* tightest = nullptr;
+    const CapacityNeed* fullest = nullptr;
     for (const CapacityNeed& need : needs) {
-        if (need.map == "sg_cidr4") {
+        const bool is_cidrs = need.map == "sg_cidr4" || need.map == "sg_cidr6";
+        if (is_cidrs && (prefixes == nullptr || need.need > prefixes->need)) {
             prefixes = &need;
         }
-        if (tightest == nullptr || need.need * tightest->limit > tightest->need * need.limit) {
-            tightest = &need;
+        if (fullest == nullptr || need.need * fullest->limit > fullest->need * need.limit) {
+            fullest = &need;
         }
     }
-    if (tightest == nullptr) {
-        return {};
-    }
     std::string text;
-    if (prefixes != nullptr && prefixes != tightest) {
-        text = fmt::format("; needs {} of {} {}", prefixes->need, prefixes->limit, prefixes->words);
-        return text + fmt::format(", fullest: {} of {} {}", tightest->need, tightest->limit, tightest->words);
+    if (prefixes != nullptr) {
+        text = fmt::format("; needs {} of {} prefixes", prefixes->need, prefixes->limit);
     }
-    return fmt::format("; needs {} of {} {}", tightest->need, tightest->limit, tightest->words);
+    if (fullest != nullptr && fullest != prefixes && fullest->need * 2 > fullest->limit) {
+        text += fmt::format(", {} of {} {}", fullest->need, fullest->limit, fullest->words);
+    }
+    return text;
 }
 
 void check(Context& context, const std::string& file, bool image) {

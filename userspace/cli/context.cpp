@@ -102,7 +102,10 @@ void Context::words(std::string_view line) {
 }
 
 void Context::fail(const Error& error) {
-    words("sgbpf: " + error.message);
+    // Where all problems are lines of the detail, the first of them is the message.
+    if (!error.detail.starts_with(error.message + "\n") && error.detail != error.message) {
+        words("sgbpf: " + error.message);
+    }
     if (!error.detail.empty()) {
         env.err << error.detail << (error.detail.back() == '\n' ? "" : "\n");
     }

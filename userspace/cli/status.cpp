@@ -64,7 +64,9 @@ void status(Context& context) {
                    row.generation == 0 ? "" : std::to_string(row.generation), row.state, std::to_string(row.flows),
                    std::to_string(row.drops)});
     }
-    context.data(table.to_string());
+    if (!table.empty() || !report->empty) {
+        context.data(table.to_string());
+    }
     if (!report->waiting.empty()) {
         constexpr std::size_t kShown = 5;
         std::vector<std::string> shown(report->waiting.begin(),
