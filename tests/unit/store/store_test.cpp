@@ -7,6 +7,8 @@
 #include "model/parse.hpp"
 #include "tests/unit/base/temporary_directory.hpp"
 
+#include <csignal>
+
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -42,6 +44,25 @@ Store opened(const std::string& directory) {
     EXPECT_TRUE(store) << store.error().message;
     return *std::move(store);
 }
+
+// Kills its child, also when an assertion leaves the test.
+class Child {
+public:
+    explicit Child(pid_t pid) : pid_(pid) {}
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+    ~Child() { kill_and_wait(); }
+    void kill_and_wait() {
+        if (pid_ > 0) {
+            ::kill(pid_, SIGKILL);
+            ::waitpid(pid_, nullptr, 0);
+            pid_ = -1;
+        }
+    }
+
+private:
+    pid_t pid_;
+};
 
 TEST(Store, IsMadeWithItsParentsForRootAlone) {
     const TemporaryDirectory directory;
@@ -195,14 +216,14 @@ TEST(StoreLock, DiesWithItsProcess) {
         ::pause();
         ::_exit(0);
     }
+    Child guard(child);
     char answer = 0;
     ASSERT_EQ(::read(ready[0], &answer, 1), 1);
     EXPECT_EQ(answer, 'y');
     const auto refused = store.lock(milliseconds(0));
     ASSERT_FALSE(refused);
     EXPECT_NE(refused.error().message.find("pid " + std::to_string(child)), std::string::npos);
-    ::kill(child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
+    guard.kill_and_wait();
     EXPECT_TRUE(store.lock(milliseconds(0))) << "a killed holder must not leave the lock behind";
     ::close(ready[0]);
     ::close(ready[1]);
@@ -225,12 +246,12 @@ TEST(StoreLock, IsWaitedFor) {
         }
         ::_exit(0);
     }
+    const Child guard(child);
     char byte = 0;
     ASSERT_EQ(::read(ready[0], &byte, 1), 1);
     ASSERT_EQ(byte, 'y');
     ASSERT_EQ(::write(go[1], "g", 1), 1);
     EXPECT_TRUE(store.lock(milliseconds(10000)));
-    ::waitpid(child, nullptr, 0);
     for (const int fd : {go[0], go[1], ready[0], ready[1]}) {
         ::close(fd);
     }
