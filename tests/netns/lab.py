@@ -57,7 +57,7 @@ class Guest:
     def __init__(self, lab, name, number, addresses, device):
         self.lab, self.name, self.device = lab, name, device
         self.interface = f"{name}0"
-        self.netns_of_device = ""  # the hypervisor's own
+        self.match = None  # YAML of another match than by the device's name
         self.namespace = f"{lab.prefix}-{name}"
         self.addresses = addresses
         self.mac = f"52:54:00:00:00:{number:02x}"
@@ -130,8 +130,8 @@ class Guest:
     def interface_yaml(self, groups, more=""):
         quoted = ", ".join(f'"{a}"' for a in self.addresses)
         names = "" if groups is None else f"    groups: [{', '.join(groups)}]\n"
-        netns = f"netns: {self.netns_of_device}, " if self.netns_of_device else ""
-        return (f"  {self.interface}:\n    vpc: prod\n    role: workload\n    match: {{{netns}device: {self.device}}}\n"
+        match = self.match or f"device: {self.device}"
+        return (f"  {self.interface}:\n    vpc: prod\n    role: workload\n    match: {{{match}}}\n"
                 f'    mac: "{self.mac}"\n    addresses: [{quoted}]\n{names}{more}')
 
 

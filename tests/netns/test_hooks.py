@@ -172,12 +172,31 @@ class Devices(lab.LabTest):
             guest.run("ip", "link", "set", device, "up")
             guest.run("ip", "addr", "add", f"{address}/24", "dev", device)
             guest.addresses = (address,)
-        green.device, green.netns_of_device = "vblue", blue.namespace
+        green.match = f"netns: {blue.namespace}, device: vblue"
         groups = ("  web:\n    vpc: prod\n    description: x\n    inbound:\n"
                   "      - {protocol: tcp, port: 80, cidr: 10.0.0.0/16}\n    outbound: []\n")
         self.assert_says(self.lab.apply(groups, {green: ["web"], self.world.guest: ["web"]}), "vblue", blue.namespace)
         self.lab.traffic([self.lab.tcp(blue, green, 80)], [self.lab.tcp(blue, green, 22), self.lab.tcp(green, blue, 80)])
         self.assert_says(self.lab.sgbpf("status", code=0), "vblue")
+
+    def test_a_device_is_found_by_its_alias_and_by_its_mac_too(self):
+        w = self.world
+        lab.run(["ip", "link", "set", w.guest.device, "alias", "nic-of-web"])
+        for match in ("alias: nic-of-web", 'mac: "fe:54:00:00:00:01"'):
+            with self.subTest(match=match):
+                w.guest.match = match
+                w.apply(HTTP, [])
+                self.lab.traffic([self.lab.tcp(w.peer, w.guest, 80)], [self.lab.tcp(w.peer, w.guest, 22)])
+                self.assert_says(self.lab.sgbpf("status", code=0), w.guest.device)
+
+    def test_an_ingress_qdisc_in_the_way_of_clsact_is_refused_with_a_sentence(self):
+        w = self.world
+        lab.run(["tc", "qdisc", "add", "dev", w.guest.device, "ingress"])
+        outcome = w.apply(HTTP, [], options=("--hook", "clsact"), code=4)
+        self.assert_says(outcome, w.guest.device, "ingress", "NOT filtered")
+        lab.run(["tc", "qdisc", "del", "dev", w.guest.device, "ingress"])
+        w.apply(HTTP, [], options=("--hook", "clsact"))
+        self.lab.traffic([self.lab.tcp(w.peer, w.guest, 80)], [self.lab.tcp(w.peer, w.guest, 22)])
 
     def test_a_tap_with_a_guest_in_user_space_is_filtered_the_right_way_round(self):
         w = self.world
