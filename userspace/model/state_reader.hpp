@@ -17,6 +17,9 @@
 
 namespace sgbpf {
 
+// Key of State::groups.
+std::string group_key(std::string_view vpc, std::string_view name);
+
 class StateReader {
 public:
     StateReader(Report& report, std::string directory) : report_(report), directory_(std::move(directory)) {}
