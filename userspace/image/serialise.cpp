@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The image as bytes, for the cache in the state directory. Host byte order and native sizes: the file
-// never leaves the machine. Anything odd is kCorrupt: the maps themselves are the truth.
+// never leaves the machine. Anything odd is kCorrupt: the maps themselves are the truth. Long because the
+// writer and the reader of one format stay side by side.
 #include <cstring>
 #include <type_traits>
 #include <unordered_map>
