@@ -61,6 +61,7 @@ TEST(Crash, AfterEveryEditTheNextApplyOfSomethingElseIsRight) {
         EXPECT_EQ(next->plan.notes[0], "repaired an interrupted commit");
         EXPECT_EQ(host.kernel.control()->pending, 0u);
         EXPECT_EQ(ports_in_force(host), std::vector<std::string>{"443"});
+        EXPECT_TRUE(host.kernel.is_consistent());
         EXPECT_TRUE(host.engine->status()->healthy());
         EXPECT_FALSE(host.apply(state_text(kOther))->plan.differs());
     }
@@ -160,6 +161,20 @@ TEST(Crash, FlowsOfASlotWithoutInterfaceAreForgottenBeforeItIsGivenAway) {
     ASSERT_TRUE(host.apply(state_text(kNew)));
     ASSERT_FALSE(host.kernel.flushes.empty());
     EXPECT_EQ(host.kernel.flushes[0].interface_slot, 77);
+}
+
+TEST(LostRecord, AnImageCacheOfAnotherGenerationIsNotBelieved) {
+    Host host;
+    ASSERT_TRUE(host.apply(state_text(kOld)));
+    const std::string stale = host.file("image.bin");
+    ASSERT_TRUE(host.apply(state_text(kNew)));
+    host.directory.write("state/image.bin", stale);
+    ASSERT_TRUE(host.apply(state_text(kOther)));
+    EXPECT_TRUE(host.kernel.is_consistent());
+    host.directory.write("state/image.bin", "no image at all");
+    ASSERT_TRUE(host.apply(state_text(kOld)));
+    EXPECT_TRUE(host.kernel.is_consistent());
+    EXPECT_EQ(ports_in_force(host), std::vector<std::string>{"80"});
 }
 
 TEST(LostRecord, AnApplyWithoutItsStateDirectoryStillCommits) {

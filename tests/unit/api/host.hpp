@@ -10,6 +10,7 @@
 #include <sgbpf/engine.hpp>
 
 #include "base/file.hpp"
+#include "image/plan.hpp"
 #include "model/host_config.hpp"
 #include "model/ids.hpp"
 #include "store/store.hpp"
@@ -25,6 +26,30 @@ public:
     std::map<std::uint32_t, sg_counters> counters;
     std::vector<MapUsage> extra_usage;
     std::uint64_t now = 1'000'000;
+
+    // As strict as the real one: an interface is at one device, a device has one interface.
+    Result<Attachment> attach(const AttachRequest& request) override {
+        for (const Attachment& other : attachment_list) {
+            if (other.device.ifindex == 0) {
+                continue;
+            }
+            const bool here =
+                other.device.netns == request.device.netns && other.device.ifindex == request.device.ifindex;
+            if (here && other.interface_slot != 0 && other.interface_slot != request.interface_slot) {
+                return unexpected(make_error(ErrorCode::kRefused, "the device is attached for another interface"));
+            }
+            if (!here && other.interface_id == request.interface_id) {
+                return unexpected(make_error(ErrorCode::kRefused, "the interface is attached to another device"));
+            }
+        }
+        return FakeDatapath::attach(request);
+    }
+    // The digest the kernel was told is that of what its maps hold.
+    bool is_consistent() {
+        const ControlState state = *control();
+        const auto maps = read_maps();
+        return state.pending == 0 && digest(image_from_maps(*maps, state.generation)) == state.digest;
+    }
 
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override {
         FlowSnapshot snapshot;
