@@ -127,6 +127,24 @@ TEST(Help, MentionsEveryVerbAndExamples) {
     EXPECT_TRUE(help.err.empty());
 }
 
+TEST(Help, ManPageAndCompletionKnowEveryVerbNounAndOption) {
+    Cli cli;
+    std::string manual = *read_file(SGBPF_CLI_SOURCES "/sgbpf.8", 1 << 20);
+    manual.erase(std::remove(manual.begin(), manual.end(), '\\'), manual.end());
+    const std::string completion = *read_file(SGBPF_CLI_SOURCES "/sgbpf.bash", 1 << 20);
+    for (const char* word :
+         {"check",       "diff",     "apply",         "attach",      "detach",       "remove-all",
+          "status",      "show",     "flows",         "flush",       "rules",        "maps",
+          "counters",    "policies", "interfaces",    "groups",      "prefix-lists", "--json",
+          "--state-dir", "--bpffs",  "--host-config", "--hook",      "--image",      "--require-devices",
+          "--prune",     "--yes",    "--quarantine",  "--interface", "--peer",       "--protocol",
+          "--all"}) {
+        EXPECT_TRUE(contains(manual, word)) << word;
+        EXPECT_TRUE(contains(completion, word)) << word;
+    }
+    EXPECT_TRUE(contains(completion, "--limit"));
+}
+
 TEST(Words, ThatAreNoCommandGetASuggestionAndExit2) {
     Cli cli;
     const Outcome typo = cli.run({"aply", "s.yaml"});

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Completion of sgbpf for bash: verbs, nouns, options, interface names of the applied state, files.
+_sgbpf() {
+    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} noun=${COMP_WORDS[2]}
+    local globals="--json --state-dir --bpffs --host-config --hook --help"
+    local names
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "check diff apply attach detach remove-all status show flows $globals --version" -- "$word")
+        return
+    fi
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --hook) mapfile -t COMPREPLY < <(compgen -W "auto tcx clsact" -- "$word"); return ;;
+        --protocol) mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word"); return ;;
+        --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    esac
+    names=$(sgbpf show interfaces 2>/dev/null | awk 'NR > 1 { print $1 }')
+    if [[ ${COMP_WORDS[COMP_CWORD - 1]} == --interface ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$names" -- "$word")
+        return
+    fi
+    case $verb in
+        check) mapfile -t COMPREPLY < <(compgen -f -W "--image $globals" -- "$word") ;;
+        diff) mapfile -t COMPREPLY < <(compgen -f -W "$globals" -- "$word") ;;
+        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes $globals" -- "$word") ;;
+        attach) mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word") ;;
+        detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes $globals" -- "$word") ;;
+        remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;
+        flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --peer --protocol --all $globals" -- "$word") ;;
+        show)
+            if ((COMP_CWORD == 2)); then
+                mapfile -t COMPREPLY < <(compgen -W "rules flows maps counters policies interfaces groups prefix-lists" -- "$word")
+            elif [[ $noun == flows ]]; then
+                mapfile -t COMPREPLY < <(compgen -W "--interface --peer --protocol --state --limit $globals" -- "$word")
+            else
+                mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word")
+            fi
+            ;;
+        *) mapfile -t COMPREPLY < <(compgen -W "$globals" -- "$word") ;;
+    esac
+}
+complete -o filenames -F _sgbpf sgbpf
