@@ -54,8 +54,9 @@ class BadSurroundings(lab.LabTest):
         self.assert_nothing_changed()
 
     def test_a_binary_file(self):
-        shutil.copy(self.lab.binary, f"{self.lab.folder}/binary.yaml")
-        self.refuse(2, "binary.yaml", arguments=("apply", f"{self.lab.folder}/binary.yaml"))
+        with open(self.lab.binary, "rb") as program, open(f"{self.lab.folder}/binary.yaml", "wb") as stream:
+            stream.write(program.read(1 << 20))
+        self.refuse(2, "binary.yaml", "nothing changed", arguments=("apply", f"{self.lab.folder}/binary.yaml"))
         self.assert_nothing_changed()
 
     def test_an_empty_file_never_means_delete_all(self):
