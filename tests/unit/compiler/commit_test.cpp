@@ -129,6 +129,30 @@ TEST(Commit, AnErrorOfTheDatapathLeavesTheCommitPending) {
     EXPECT_EQ(digest(*repaired), digest(example.image)) << "exactly what was in force before";
 }
 
+TEST(Commit, RepairRemovesTombstonesAndRowsToCome) {
+    // Both stand inside a longer-lived prefix and say what would be inherited anyway.
+    World world;
+    world.vpc("v").group("v/g").list("wide", {"10.0.0.0/16"}).list("narrow", {"10.0.1.0/24"});
+    world.rule("v/g", SG_IN, kTcp, {22, 22}, list_peer("wide"));
+    world.rule("v/g", SG_IN, kTcp, {23, 23}, list_peer("narrow"));
+    world.interface("one", "v", {"10.9.0.1/32"}, {"v/g"});
+    world.commit();
+    world.list("narrow", {"10.0.2.0/24"});
+    const MapImage next = world.compiled();
+    const CommitPlan plan = plan_commit(world.image, next, world.maps.generation());
+    const std::size_t flip = plan.before.size() + plan.publish.size();
+    for (const bool flipped : {false, true}) {
+        test::FakeDatapath maps = world.maps;
+        CommitHooks hooks{[&](std::size_t edit) { return edit + (flipped ? 0 : 1) < flip; }};
+        ASSERT_FALSE(run_commit(maps, plan, &hooks));
+        ASSERT_EQ(maps.generation() == plan.to, flipped);
+        const auto repaired = repair(maps);
+        ASSERT_TRUE(repaired);
+        EXPECT_EQ(digest(*repaired), digest(flipped ? next : world.image));
+        EXPECT_EQ(test::differs(maps, flipped ? next : world.image), "");
+    }
+}
+
 TEST(Commit, StatsCountTheWrites) {
     ListExample example;
     const auto stats = run_commit(example.maps, example.plan);

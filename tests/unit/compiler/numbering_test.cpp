@@ -140,6 +140,31 @@ TEST(Numbering, TheEpochMovesWithAddressesAndTheSourceCheckOnly) {
     EXPECT_EQ(epoch(), start + 3);
 }
 
+TEST(Numbering, AQuarantineIsOneWriteAndLeavesTheEpochAlone) {
+    ThreeGroups world;
+    const std::uint32_t slot = *world.image.interface_slot(world.at("one").id);
+    const std::uint32_t epoch = world.image.interface_at(slot)->config.epoch;
+    world.at("one").quarantine = true;
+    world.commit();
+    EXPECT_TRUE(world.last_plan.single_write);
+    const sg_interface record = *world.maps.get<MapId::kInterfaces>(slot);
+    const sg_interface_config& config = record.config[record.current.values >> 32];
+    EXPECT_EQ(config.flags & SG_IF_QUARANTINE, std::uint32_t{SG_IF_QUARANTINE});
+    EXPECT_EQ(config.epoch, epoch);
+}
+
+TEST(Numbering, AListThatChangesItsFamilyMakesNewPolicies) {
+    ThreeGroups world;
+    world.list("L", {"192.0.2.0/24"});
+    world.rule("v/a", SG_IN, kTcp, {22, 22}, test::list_peer("L"));
+    world.at("one").addresses.push_back(prefix("2001:db8::1/128"));
+    world.commit();
+    world.list("L", {"2001:db8:f::/48"});
+    world.commit();
+    EXPECT_NE(world.admits("one", SG_IN, "2001:db8:f::1", kTcp, 22), "");
+    EXPECT_EQ(world.admits("one", SG_IN, "192.0.2.200", kTcp, 22), "");
+}
+
 TEST(Numbering, ARuleKeepsItsSlotAndARetiredOneIsRememberedByItsId) {
     ThreeGroups world;
     Rule rule = world.state.groups.at("v/a").rules[SG_IN][5];
