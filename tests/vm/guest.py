@@ -24,7 +24,7 @@ MEMORY_MIB = 2048  # a flow table for a million flows takes 128 MiB; the rest is
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/usr/bin:/bin HOME=/tmp
+export PATH=/usr/bin:/bin HOME=/tmp TERM=dumb GTEST_COLOR=no
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev 2>/dev/null
