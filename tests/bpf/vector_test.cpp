@@ -116,9 +116,7 @@ TEST_P(Vector, IsJudgedAsWritten) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Spec, Vector, testing::Range(std::size_t{0}, vector_file().at("vectors").size()),
-                         [](const auto& info) {
-                             return test_name(vector_file().at("vectors").at(info.param).at("id"));
-                         });
+                         [](const auto& one) { return test_name(vector_file().at("vectors").at(one.param).at("id")); });
 
 class Sequence : public testing::TestWithParam<std::size_t> {};
 
@@ -147,8 +145,8 @@ TEST_P(Sequence, IsJudgedAsWritten) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Spec, Sequence, testing::Range(std::size_t{0}, vector_file().at("sequences").size()),
-                         [](const auto& info) {
-                             return test_name(vector_file().at("sequences").at(info.param).at("id"));
+                         [](const auto& one) {
+                             return test_name(vector_file().at("sequences").at(one.param).at("id"));
                          });
 
 TEST(KnownGaps, NameCasesThatExist) {
