@@ -104,6 +104,12 @@ void diff(Context& context, const std::string& file) {
         context.json(plan_json(*plan));
         return;
     }
+    for (const std::string& note : plan->notes) {
+        context.words(note);
+    }
+    for (const std::string& waiting : plan->waiting) {
+        context.words("waiting: " + waiting);
+    }
     context.data(plan_text(*plan, 0));
     if (!plan->differs()) {
         context.data("no changes\n");

@@ -106,8 +106,8 @@ void show(Context& context, const Arguments& arguments) {
     }
     Table table({{"INTERFACE"},
                  {"PROTO"},
+                 {"DIR"},
                  {"OPENER"},
-                 {""},
                  {"TARGET"},
                  {"STATE"},
                  {"AGE", Align::kRight},
@@ -115,7 +115,7 @@ void show(Context& context, const Arguments& arguments) {
                  {"RULE"},
                  {"WHY"}});
     for (const FlowRow& row : report->flows) {
-        table.add({row.interface, row.protocol, row.opened_out ? row.local : row.remote, row.opened_out ? "out" : "in",
+        table.add({row.interface, row.protocol, row.opened_out ? "out" : "in", row.opened_out ? row.local : row.remote,
                    row.opened_out ? row.remote : row.local,
                    row.detail.empty() ? row.state : row.state + " " + row.detail, duration(row.age_s),
                    duration(row.left_s), row.rule, row.tracked});

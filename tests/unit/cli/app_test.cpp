@@ -337,7 +337,7 @@ TEST(Show, EveryNounHasATableAndJson) {
     ASSERT_EQ(cli.run({"apply", cli.write(state_text())}).code, 0);
     const std::vector<std::array<std::string, 3>> nouns = {
         {"rules", "DIR  PROTO  PORT  PEER", "SecurityGroupRules"},
-        {"flows", "INTERFACE  PROTO  OPENER", "Flows"},
+        {"flows", "INTERFACE  PROTO  DIR  OPENER", "Flows"},
         {"maps", "MAP", "Maps"},
         {"counters", "INTERFACE  DIR  VERDICT  REASON", "Counters"},
         {"policies", "INTERFACE  DIR", "Policies"},
