@@ -292,6 +292,7 @@ class ForeignPrograms(lab.LabTest):
     def test_a_filter_of_others_keeps_dropping_what_ours_accepts(self):
         w = self.world
         w.apply(HTTP, [])
+        self.lab.traffic([self.lab.tcp(w.peer, w.guest, 80)], [self.lab.tcp(w.peer, w.guest, 22)])
         self.clsact_filter(self.program(2), "egress", 100)  # TC_ACT_SHOT
         self.lab.traffic(denied=[self.lab.tcp(w.peer, w.guest, 80)])
 

@@ -29,7 +29,9 @@ class TrackedFlows(lab.LabTest):
         self.lab.traffic([probe for family in (4, 6)
                           for probe in (self.lab.tcp(w.peer, w.guest, 22, family),
                                         self.lab.udp(w.peer, w.guest, 53, family),
-                                        self.lab.ping(w.peer, w.guest, family))])
+                                        self.lab.ping(w.peer, w.guest, family))],
+                         [self.lab.tcp(w.guest, w.peer, 22), self.lab.udp(w.guest, w.peer, 53, 6),
+                          self.lab.ping(w.guest, w.peer)])
 
     def test_requests_get_their_answers_without_inbound_rules(self):  # SG-5.1
         w = self.world
@@ -96,6 +98,7 @@ class TrackedFlows(lab.LabTest):
         w.apply([], [])
         for probe in probes:
             self.assertTrue(probe.exchange(), str(probe))
+        self.lab.traffic(denied=[self.lab.udp(w.peer, w.guest, 53), self.lab.ping(w.peer, w.guest)])
 
     def test_show_flows_tells_who_opened_and_what_is_tracked(self):
         w = self.world
