@@ -94,12 +94,12 @@ class Demo:
         self.internet = guest("internet", "192.0.2.7", "2001:db8:ffff::7")
         self.office = guest("office", "198.51.100.7", "2001:db8:eeee::7")
         self.web = guest("web", "10.0.1.10", "2001:db8:a:1::10")
-        self.web2 = guest("web2", "10.0.1.11", "2001:db8:a:1::11")
+        self.shop = guest("shop", "10.0.1.11", "2001:db8:a:1::11")
         self.mssql = guest("mssql", "10.0.2.30", "2001:db8:a:2::30")
         self.mysql = guest("mysql", "10.0.2.20", "2001:db8:a:2::20")
         self.alice = guest("alice", "10.0.3.1", "2001:db8:a:3::1")
         self.bob = guest("bob", "10.0.3.2", "2001:db8:a:3::2")
-        for server in (self.web, self.web2):
+        for server in (self.web, self.shop):
             self.serve_http(server)
 
     def serve_http(self, guest):
@@ -145,9 +145,9 @@ class Demo:
         if outcome.code != 0:
             self.line(f"exit code of sgbpf {shown}", "0", str(outcome.code))
 
-    def apply(self, groups=GROUPS, office="198.51.100.0/24", web2=False):
+    def apply(self, groups=GROUPS, office="198.51.100.0/24", shop=False):
         members = {self.web: ["web"], self.mssql: ["mssql"], self.mysql: ["mysql"], self.alice: None, self.bob: None}
-        members[self.web2] = ["web"] if web2 else ["mssql"]
+        members[self.shop] = ["web"] if shop else ["mssql"]
         lists = f"prefix_lists:\n  office: {{family: ipv4, max_entries: 20, entries: [{office}]}}\n"
         self.sgbpf("apply", self.lab.write_state(groups, members, lists))
 
@@ -192,17 +192,17 @@ class Demo:
                                                           make.ping(self.internet, self.bob, f))])
 
     def member_joins(self):
-        self.title("web2 joins the group web")
-        probes = [(self.web2, self.mysql, 3306, 4), (self.web2, self.mysql, 3306, 6), (self.web2, self.mssql, 1433, 4)]
-        self.traffic(denied=[self.lab.tcp(*probe) for probe in probes] + [self.http(self.internet, self.web2)])
-        self.apply(web2=True)
-        self.traffic([self.lab.tcp(*probe) for probe in probes] + [self.http(self.internet, self.web2)])
+        self.title("shop joins the group web")
+        probes = [(self.shop, self.mysql, 3306, 4), (self.shop, self.mysql, 3306, 6), (self.shop, self.mssql, 1433, 4)]
+        self.traffic(denied=[self.lab.tcp(*probe) for probe in probes] + [self.http(self.internet, self.shop)])
+        self.apply(shop=True)
+        self.traffic([self.lab.tcp(*probe) for probe in probes] + [self.http(self.internet, self.shop)])
 
     def list_edit(self):
         self.title("the prefix list office gets 192.0.2.0/25, then loses it")
-        self.apply(web2=True, office="198.51.100.0/24, 192.0.2.0/25")
+        self.apply(shop=True, office="198.51.100.0/24, 192.0.2.0/25")
         connection = self.keep_open(self.lab.tcp(self.internet, self.web, 22))
-        self.apply(web2=True)
+        self.apply(shop=True)
         self.traffic(denied=[self.lab.tcp(self.internet, self.web, 22)])
         self.still_alive(connection, "tracked")
         connection.close()
@@ -210,7 +210,7 @@ class Demo:
     def rule_removed(self):
         self.title("the rules for 3306 are removed under a live, tracked connection")
         connections = [self.keep_open(self.lab.tcp(self.web, self.mysql, 3306, family)) for family in (4, 6)]
-        self.apply(groups=WITHOUT_MYSQL_RULES, web2=True)
+        self.apply(groups=WITHOUT_MYSQL_RULES, shop=True)
         for connection in connections:
             self.still_alive(connection, "tracked")
         self.traffic(denied=[self.lab.tcp(self.web, self.mysql, 3306, family) for family in (4, 6)])
