@@ -24,7 +24,6 @@
 #define sg_copy(to, from, bytes) memcpy(to, from, bytes)
 #endif
 
-/* Own name: glibc redefines __always_inline. */
 /*
  * For a loop that clang-19 would lay out so that its last instruction falls through into its first. Linux
  * 6.1 refuses that whatever the bound ("back-edge from insn 2077 to 2078": check_cfg in
@@ -35,6 +34,7 @@
 #else
 #define SG_UNROLL
 #endif
+/* Own name: glibc redefines __always_inline. */
 #define SG_INLINE static inline __attribute__((always_inline, unused))
 /* Verified once, whatever calls it (Documentation/bpf: global functions); slow path only, ~10 ns a call. */
 #define SG_GLOBAL __attribute__((noinline))

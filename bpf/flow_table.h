@@ -219,7 +219,12 @@ SG_INLINE int sg_flow_reap(struct sg_flow* flow, __u32 slot, __u64 word) {
         return 0;
     }
     const struct sg_flow_key key = flow->key;
-    bpf_map_delete_elem(&sg_flow_index, &key);
+    const long error = bpf_map_delete_elem(&sg_flow_index, &key);
+    if (error != 0 && error != -2 /* ENOENT */) {
+        /* EBUSY: the bucket's lock is taken on this CPU. A key left behind would refuse its tuple for ever. */
+        SG_WRITE(flow->word, incarnation | (word & 0xffffffff));
+        return 0;
+    }
     SG_WRITE(flow->word, incarnation | SG_FLOW_FREE);
     bpf_map_push_elem(&sg_flow_free, &slot, 0);
     return 1;

@@ -19,6 +19,9 @@ SG_INLINE int sg_has_flow_key(const struct sg_packet* packet) {
     if (protocol == SG_PROTO_ICMP || protocol == SG_PROTO_ICMPV6) {
         return (packet->flags & SG_PACKET_QUERY) != 0 && !(packet->flags & SG_PACKET_FRAGMENT_LATER);
     }
+    if (protocol == SG_PROTO_TCP && !sg_tcp_flags_sane(packet->tcp_flags)) {
+        return 0; /* impossible flags are judged by the rules alone (SG-13.19) */
+    }
     if (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP) {
         return !(packet->flags & SG_PACKET_FRAGMENT_LATER);
     }
@@ -63,7 +66,8 @@ SG_INLINE enum sg_reason sg_judge_new(const struct sg_packet* packet, const stru
     }
     sg_report(SG_REASON_RULE, match.rule, 0, 0);
     const __u8 protocol = packet->key.protocol;
-    int untracked = !sg_opens_flow(packet);
+    /* The key is that of the upper layer: a rule about AH must not open it for packets without AH. */
+    int untracked = !sg_opens_flow(packet) || match.by_ah;
     if (!untracked && match.stage == SG_STAGE_ANY && (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP)) {
         const __u32 opposite = side->direction == SG_IN ? config->policy_slot[SG_OUT] : config->policy_slot[SG_IN];
         untracked = sg_policy_is_open(opposite, side->generation, packet->key.family, protocol == SG_PROTO_UDP);
@@ -214,7 +218,7 @@ SG_INLINE int sg_fast_key(struct __sk_buff* skb, __u32 direction, struct sg_flow
             return 0;
         }
         const __u32 header = (__u32)(tcp->offset_reserved >> 4) * 4;
-        if (header < 20 || header > bytes) {
+        if (header < 20 || header > bytes || !sg_tcp_flags_sane(tcp->flags)) {
             return 0;
         }
         *tcp_flags = tcp->flags;

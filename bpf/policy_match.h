@@ -20,6 +20,8 @@ struct sg_match {
     __u32 stage;     /* out: enum sg_stage */
     __u32 rule;      /* out: rule slot */
     __u32 walked_ah; /* also try protocol 51 (SG-2.12) */
+    __u32 by_ah;     /* out: only a rule about protocol 51 admits it */
+    __u32 pad;
 };
 
 /* The most steps a binary search over 65,536 intervals takes, and one to end on. */
@@ -79,7 +81,8 @@ SG_INLINE void sg_set_question(struct sg_match* match, const struct sg_packet* p
 SG_INLINE int sg_try_class(struct sg_match* match, __u32 class, __u32 stage) {
     int rule = sg_class_admits(class, match->kind, match->value);
     if (rule == 0 && match->walked_ah) {
-        rule = sg_class_admits(class, SG_KIND_PROTOCOL, 51);
+        rule = sg_class_admits(class, SG_KIND_PROTOCOL, SG_PROTO_AH);
+        match->by_ah = rule != 0;
     }
     if (rule == 0) {
         return 0;

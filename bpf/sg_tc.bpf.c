@@ -4,7 +4,7 @@
  * BPF_PROG_TEST_RUN on the same maps. Nothing is decided here.
  *
  * Directions are the workload's. At a tap or veth whose far end is the guest, sg_tc_in is attached to
- * the device's egress hook and sg_tc_out to its ingress hook; datapath/link.cpp does that.
+ * the device's egress hook and sg_tc_out to its ingress hook; datapath/attach.cpp does that.
  */
 #include "bpf/pipeline.h"
 #include "bpf/sweep.h"

@@ -136,6 +136,30 @@ TEST_F(FlowTable, SynOfAnEstablishedFlowBelongsToIt) {
     EXPECT_EQ(SG_WORD_STATE(only_flow().word), SG_FLOW_ESTABLISHED);
 }
 
+// SG-13.19: segments with impossible flags are judged by the rules alone, whatever flow their tuple names.
+TEST_F(FlowTable, ImpossibleFlagsNeverRideOnAFlow) {
+    establish();
+    const sg_flow before = only_flow();
+    for (const int flags : {0, kSyn | kFin, kSyn | kRst, +kFin, 0x3f}) {
+        EXPECT_EQ(out(out_tcp(static_cast<std::uint8_t>(flags)), kStart + 5), SG_REASON_NO_RULE) << flags;
+        EXPECT_EQ(in(in_tcp(static_cast<std::uint8_t>(flags)), kStart + 5), SG_REASON_RULE) << flags;
+    }
+    EXPECT_EQ(only_flow().last_seen, before.last_seen);
+    EXPECT_EQ(only_flow().word, before.word);
+}
+
+// A rule about AH (51) admits what carries AH; it must not open the upper layer's tuple without it.
+TEST_F(FlowTable, RuleAboutAhOpensNothingForPlainPackets) {
+    StateBuilder builder;
+    builder.vpc("v").group("v/g").allow("v/g", SG_IN, 51, 0, 0, "2001:db8:51::/48");
+    builder.interface("a", {"v/g"}, {"2001:db8:a:1::10"});
+    ASSERT_TRUE(policy_->commit(builder));
+    const Ipv6 ip{.source = "2001:db8:51::1", .destination = "2001:db8:a:1::10"};
+    EXPECT_EQ(in(Ethernet{} / ip / Extension{.type = 51, .body = Bytes(14)} / Tcp{.to = 22}), SG_REASON_RULE);
+    EXPECT_EQ(in(Ethernet{} / ip / Tcp{.to = 22}), SG_REASON_NO_RULE);
+    EXPECT_TRUE(policy_->programs().live_flows().empty());
+}
+
 TEST_F(FlowTable, FullTableRefusesNewFlowsAndKeepsOldOnes) {  // SG-5.46, SG-5.50
     Capacities capacities = small_capacities();
     capacities.flows = 4;  // slot 0 is never used
