@@ -25,8 +25,8 @@ std::vector<Segment> attribute(std::span<const Claim> claims) {
         edges.push_back(claims[i].first);
         edges.push_back(std::uint32_t{claims[i].last} + 1);
     }
-    std::stable_sort(by_first.begin(), by_first.end(),
-                     [&](std::uint32_t a, std::uint32_t b) { return claims[a].first < claims[b].first; });
+    std::sort(by_first.begin(), by_first.end(),
+              [&](std::uint32_t a, std::uint32_t b) { return claims[a].first < claims[b].first; });
     std::sort(edges.begin(), edges.end());
     edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
 

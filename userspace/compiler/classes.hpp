@@ -16,7 +16,6 @@ namespace sgbpf {
 struct Segment {
     sg_interval ports{};
     std::uint32_t rule = 0;  // slot
-    bool operator==(const Segment&) const = default;
 };
 struct Claim {
     std::uint16_t first = 0;

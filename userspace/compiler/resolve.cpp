@@ -242,14 +242,20 @@ void resolve_lists(Workspace& workspace, const std::vector<std::string>& names) 
             if (lists[item]->family != family) {
                 continue;
             }
-            const auto middle = static_cast<std::ptrdiff_t>(entries.size());
-            for (const Prefix& prefix : lists[item]->prefixes()) {
-                entries.push_back({band_of(prefix), address_bits_of(prefix.address), prefix.length, item});
+            // A list is sorted but for its bands, so one pass for each band sorts it.
+            std::vector<TrieEntry> of_list;
+            of_list.reserve(lists[item]->prefixes().size());
+            for (const std::uint32_t band : {SG_BAND_SHORT, SG_BAND_LONG}) {
+                for (const Prefix& prefix : lists[item]->prefixes()) {
+                    if (band_of(prefix) == band) {
+                        of_list.push_back({band, address_bits_of(prefix.address), prefix.length, item});
+                    }
+                }
             }
-            // One list is sorted but for its bands.
-            std::stable_sort(entries.begin() + middle, entries.end(),
-                             [](const TrieEntry& a, const TrieEntry& b) { return a.scope < b.scope; });
-            std::inplace_merge(entries.begin(), entries.begin() + middle, entries.end());
+            std::vector<TrieEntry> merged;
+            merged.reserve(entries.size() + of_list.size());
+            std::merge(entries.begin(), entries.end(), of_list.begin(), of_list.end(), std::back_inserter(merged));
+            entries = std::move(merged);
         }
         numbering.add_table(family, inherit_sets(entries, family, sets), sets,
                             [&](std::uint32_t item) { return lists[item]->name; });

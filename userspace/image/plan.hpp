@@ -36,4 +36,9 @@ MapImage image_from_maps(const RawMaps& maps, std::uint64_t generation);
 // moment. Wait for a grace period first: a packet may still be judged by the generation before.
 EditList repair_edits(const RawMaps& maps, const MapImage& in_force);
 
+// To write before repair_edits, with a grace period between: takes back what an interrupted commit
+// announced in arrays, {b,X} -> {b,b} with `since` as it is. Settling {b,X} at once would let a packet
+// that loaded {b,X} before and `since` = 0 after take X at the old generation.
+EditList undo_edits(const RawMaps& maps, std::uint64_t generation);
+
 }  // namespace sgbpf

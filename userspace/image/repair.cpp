@@ -378,4 +378,25 @@ EditList repair_edits(const RawMaps& maps, const MapImage& in_force) {
     return edits;
 }
 
+EditList undo_edits(const RawMaps& maps, std::uint64_t generation) {
+    EditList edits;
+    const auto taken_back = [generation](const sg_versioned& versioned) {
+        const std::uint64_t old_value = versioned.values & 0xffffffff;
+        return generation >= versioned.since ? versioned : sg_versioned{old_value << 32 | old_value, versioned.since};
+    };
+    for_rows<MapId::kPolicySlots>(maps, [&](std::uint32_t slot, const sg_versioned& versioned) {
+        if (const sg_versioned undone = taken_back(versioned); undone.values != versioned.values) {
+            edits.put<MapId::kPolicySlots>(slot, undone);
+        }
+    });
+    for_rows<MapId::kInterfaces>(maps, [&](std::uint32_t slot, const sg_interface& record) {
+        sg_interface undone = record;
+        undone.current = taken_back(record.current);
+        if (undone.current.values != record.current.values) {
+            edits.put<MapId::kInterfaces>(slot, undone);
+        }
+    });
+    return edits;
+}
+
 }  // namespace sgbpf
