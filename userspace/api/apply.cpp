@@ -230,17 +230,31 @@ void unbind_moved(const Engine::Parts& parts, const Prepared& work, ApplyReport&
     }
 }
 
-// A device that cannot be unbound keeps a slot without rules: it drops all the same.
-void unbind_left(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
-    for (const auto* list : {&work.leaving, &work.left_behind}) {
-        for (const Attachment& attachment : *list) {
-            const std::string device = device_words(attachment.device);
-            if (const auto unbound = parts.datapath->unbind(attachment); !unbound) {
-                report.attach_errors.push_back(fmt::format("{} is still bound: {}", device, unbound.error().message));
-                continue;
-            }
-            report.notes.push_back(fmt::format("{} stays attached and {}", device, left_words(attachment.device)));
+// Devices that an interrupted apply left bound to a slot without an interface. Before the commit, which may
+// give the slot to another interface: the device would be judged as that one.
+Result<void> unbind_left_behind(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
+    for (const Attachment& attachment : work.left_behind) {
+        const std::string device = device_words(attachment.device);
+        if (auto unbound = parts.datapath->unbind(attachment); !unbound) {
+            Error error = std::move(unbound).error();
+            error.message =
+                fmt::format("{} is still bound to an interface that left: {}; nothing changed", device, error.message);
+            return unexpected(std::move(error));
         }
+        report.notes.push_back(fmt::format("{} stays attached and {}", device, left_words(attachment.device)));
+    }
+    return {};
+}
+
+// A device that cannot be unbound keeps a slot without rules: it drops all the same.
+void unbind_leaving(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
+    for (const Attachment& attachment : work.leaving) {
+        const std::string device = device_words(attachment.device);
+        if (const auto unbound = parts.datapath->unbind(attachment); !unbound) {
+            report.attach_errors.push_back(fmt::format("{} is still bound: {}", device, unbound.error().message));
+            continue;
+        }
+        report.notes.push_back(fmt::format("{} stays attached and {}", device, left_words(attachment.device)));
     }
 }
 
@@ -354,12 +368,15 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
     if ((commits || !work.leaving.empty() || !work.to_attach.empty()) && options.before_write) {
         options.before_write(work.plan);
     }
+    if (auto unbound = unbind_left_behind(*parts_, work, report); !unbound) {
+        return unexpected(unbound.error());
+    }
     if (commits) {
         if (auto done = carry_out_plan(*parts_, options, file, work, report); !done) {
             return unexpected(done.error());
         }
     }
-    unbind_left(*parts_, work, report);
+    unbind_leaving(*parts_, work, report);
     unbind_moved(*parts_, work, report);
     if (commits) {
         finish(*parts_, work.transition, &report.notes);

@@ -30,6 +30,9 @@ Result<void> set_quarantine(const Engine::Parts& parts, HostState& host, const s
         }
         parts.journal(caller_text(), command, to_hex(transition->host.control.digest), &outcome->notes);
         finish(parts, *transition, &outcome->notes);
+        for (const std::string& note : outcome->notes) {
+            parts.warn(note.starts_with("warning: ") ? note.substr(9) : note);
+        }
     }
     host = std::move(transition->host);
     host.image = std::move(transition->next);

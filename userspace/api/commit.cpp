@@ -75,27 +75,33 @@ Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const
     return stats;
 }
 
-Result<MapImage> repair(Datapath& datapath) {
+namespace {
+
+Result<void> write_all(Datapath& datapath, const EditList& edits) {
+    return edits.empty() ? Result<void>{} : datapath.write(edits, 0, edits.size());
+}
+
+}  // namespace
+
+Result<MapImage> repair(Datapath& datapath, const MapImage* known) {
     Result<ControlState> control = datapath.control();
     if (!control) {
         return unexpected(std::move(control).error());
-    }
-    // The interrupted commit may have flipped a moment ago.
-    if (Result<void> step = datapath.wait_grace_period(); !step) {
-        return unexpected(std::move(step).error());
     }
     Result<RawMaps> maps = datapath.read_maps();
     if (!maps) {
         return unexpected(std::move(maps).error());
     }
-    MapImage image = image_from_maps(*maps, control->generation);
-    const EditList edits = repair_edits(*maps, image);
-    if (!edits.empty()) {
-        if (Result<void> step = datapath.write(edits, 0, edits.size()); !step) {
-            return unexpected(std::move(step).error());
-        }
+    if (Result<void> step = write_all(datapath, undo_edits(*maps, control->generation)); !step) {
+        return unexpected(std::move(step).error());
     }
-    if (Result<void> step = datapath.flip(control->generation, digest(image)); !step) {
+    // For packets that read what was just taken back, and for a commit that flipped a moment ago.
+    if (Result<void> step = datapath.wait_grace_period(); !step) {
+        return unexpected(std::move(step).error());
+    }
+    const bool is_known = known != nullptr && digest(*known) == control->digest;
+    MapImage image = is_known ? *known : image_from_maps(*maps, control->generation);
+    if (Result<void> step = write_all(datapath, repair_edits(*maps, image)); !step) {
         return unexpected(std::move(step).error());
     }
     if (Result<void> step = datapath.set_pending(0); !step) {

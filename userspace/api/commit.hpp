@@ -32,8 +32,9 @@ struct CommitStats {
 // repair() next. With hooks edits are written one by one, and a stop is kRefused "stopped".
 Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks = nullptr);
 
-// Reads the maps back, removes what an interrupted commit left and clears pending. Returns the
-// (anonymous) image in force. Changes no verdict.
-Result<MapImage> repair(Datapath& datapath);
+// Reads the maps back, removes what an interrupted commit left and clears pending. Changes no verdict.
+// `known` (a cached image, or null) is taken for the image in force when its digest is that of sg_control;
+// otherwise the image is what the maps say, anonymous. Returns the image in force; sg_control keeps its digest.
+Result<MapImage> repair(Datapath& datapath, const MapImage* known = nullptr);
 
 }  // namespace sgbpf

@@ -65,8 +65,16 @@ Result<HostState> Engine::Parts::load_loaded() const {
     return loaded;
 }
 
-Result<Store::Lock> Engine::Parts::lock() const {
-    return store->lock(kLockWait);
+Result<Engine::Parts::Locks> Engine::Parts::lock() const {
+    auto of_store = store->lock(kLockWait);
+    if (!of_store) {
+        return unexpected(of_store.error());
+    }
+    auto of_maps = datapath->lock();
+    if (!of_maps) {
+        return unexpected(of_maps.error());
+    }
+    return Locks{std::move(*of_store), std::move(*of_maps)};
 }
 
 Result<const Interface*> Engine::Parts::interface_named(const HostState& host_state, const std::string& name) const {
@@ -128,8 +136,14 @@ Result<AttachedDevice> Engine::Parts::attach_device(const HostState& host_state,
 void Engine::Parts::journal(const std::string& who, const std::string& what, const std::string& digest_hex,
                             std::vector<std::string>* notes) const {
     const auto written = store->append_journal(journal_line(std::chrono::system_clock::now(), who, what, digest_hex));
-    if (!written && notes != nullptr) {
-        notes->push_back("warning: the journal has no line of this: " + written.error().message);
+    if (written) {
+        return;
+    }
+    const std::string text = "the journal has no line of this: " + written.error().message;
+    if (notes != nullptr) {
+        notes->push_back("warning: " + text);
+    } else {
+        warn(text);
     }
 }
 

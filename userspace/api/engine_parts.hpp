@@ -28,19 +28,29 @@ struct Engine::Parts {
             log(LogLevel::kDebug, text);
         }
     }
+    void warn(const std::string& text) const {
+        if (log) {
+            log(LogLevel::kWarning, text);
+        }
+    }
     // The kernel's part and, if there is one, the store's.
     Result<HostState> load(Access access) const;
     // The interface of that name in the applied state, with its slot; kNotFound with a suggestion.
     Result<const Interface*> interface_named(const HostState& host_state, const std::string& name) const;
     // For reading commands: kNotFound if nothing is loaded.
     Result<HostState> load_loaded() const;
-    // The lock, for whoever changes something.
-    Result<Store::Lock> lock() const;
+    // The locks, for whoever changes something: of the state directory and of the maps.
+    struct Locks {
+        Store::Lock store;
+        Fd maps;
+    };
+    Result<Locks> lock() const;
     // Flushes the flows of one interface slot.
     Result<std::uint64_t> flush_slot(std::uint32_t slot) const;
     Result<AttachedDevice> attach_device(const HostState& host_state, const Interface& interface, const Device& device,
                                          std::uint32_t slot, HookChoice hook) const;
-    // Appends one journal line; a full disk is a note, not an error: what it tells of has happened.
+    // Appends one journal line; a full disk is a note (a warning if `notes` is null), not an error: what it
+    // tells of has happened.
     void journal(const std::string& who, const std::string& what, const std::string& digest_hex,
                  std::vector<std::string>* notes) const;
 };

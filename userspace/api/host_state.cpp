@@ -13,9 +13,10 @@ namespace sgbpf {
 
 namespace {
 
-// The cached image, if it is the one in force.
+// The cached image, if it is the one in force. It is that also while a commit is pending that did not
+// flip: a flip stores the new digest before the new generation.
 std::optional<MapImage> cached_image(const Store* store, const ControlState& control) {
-    if (store == nullptr || control.pending != 0) {
+    if (store == nullptr) {
         return std::nullopt;
     }
     const auto bytes = store->load_image_cache();
@@ -30,26 +31,28 @@ std::optional<MapImage> cached_image(const Store* store, const ControlState& con
 }
 
 Result<void> load_image(Datapath& datapath, const Store* store, Access access, HostState& host) {
-    if (auto image = cached_image(store, host.control)) {
-        host.image = std::move(*image);
+    auto cached = cached_image(store, host.control);
+    const bool pending = host.control.pending != 0;
+    if (cached && !pending) {
+        host.image = std::move(*cached);
         return {};
     }
     host.from_kernel = true;
-    if (access == Access::kWrite && host.control.pending != 0) {
-        auto image = repair(datapath);
+    if (access == Access::kWrite && pending) {
+        auto image = repair(datapath, cached ? &*cached : nullptr);
         if (!image) {
             return unexpected(image.error());
         }
         host.image = std::move(*image);
-        auto control = datapath.control();
-        if (!control) {
-            return unexpected(control.error());
-        }
-        host.control = *control;
+        host.control.pending = 0;
         host.notes.emplace_back("repaired an interrupted commit");
         return {};
     }
-    host.interrupted = host.control.pending != 0;
+    host.interrupted = pending;
+    if (cached) {
+        host.image = std::move(*cached);
+        return {};
+    }
     auto maps = datapath.read_maps();
     if (!maps) {
         return unexpected(maps.error());

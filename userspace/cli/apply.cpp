@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // apply: makes the kernel enforce a state file, as one commit.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/strings.hpp"
@@ -13,6 +15,7 @@ namespace sgbpf::cli {
 namespace {
 
 constexpr std::size_t kPlanLines = 40;
+constexpr std::size_t kWaitingLines = 10;
 
 struct Arguments {
     std::string file;
@@ -52,8 +55,13 @@ void say(Context& context, const ApplyReport& report) {
     for (const AttachedDevice& device : report.attached) {
         context.data(attached_text(device) + "\n");
     }
-    for (const std::string& waiting : report.plan.waiting) {
-        context.words("waiting: " + waiting);
+    const std::size_t shown = std::min(report.plan.waiting.size(), kWaitingLines);
+    for (std::size_t i = 0; i < shown; ++i) {
+        context.words("waiting: " + report.plan.waiting[i]);
+    }
+    if (shown < report.plan.waiting.size()) {
+        context.words(
+            fmt::format("waiting: ... and {} more; `sgbpf status` names them", report.plan.waiting.size() - shown));
     }
     for (const std::string& note : report.notes) {
         context.words(note);

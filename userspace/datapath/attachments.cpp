@@ -176,6 +176,8 @@ Attachment Attacher::describe(Instance& instance, const Device& device, std::uin
         attachment.problem = in ? "outbound rules are not attached" : "inbound rules are not attached";
     } else if (!binding || binding->interface_slot != slot || (slot == 0 && binding->left == 0)) {
         attachment.problem = "the device is not bound to its interface";
+    } else if (instance.build_id() != Object::build_id()) {
+        attachment.problem = "the programs are those of another build of sgbpf";
     }
     return attachment;
 }

@@ -18,6 +18,7 @@
 #include <sgbpf/prefix.hpp>
 #include <sgbpf/result.hpp>
 
+#include "base/fd.hpp"
 #include "image/edit_list.hpp"
 #include "image/maps.hpp"
 #include "image/raw_maps.hpp"
@@ -97,6 +98,10 @@ public:
     // True when nothing is pinned: a host that never applied anything.
     virtual Result<bool> is_empty() = 0;
     virtual Result<Capacities> capacities() = 0;
+
+    // Exclusive among all processes that write these maps, whatever state directory they use; held until
+    // the descriptor is closed. kRefused at once if another holds it.
+    virtual Result<Fd> lock() { return Fd(); }
 
     // Commit. One writer at a time (the caller holds the lock).
     virtual Result<ControlState> control() = 0;

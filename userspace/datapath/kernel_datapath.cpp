@@ -2,7 +2,11 @@
 // Class KernelDatapath: which part answers which call of the seam. The parts are in their own files.
 #include "datapath/kernel_datapath.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 
@@ -32,6 +36,7 @@ public:
     Result<void> open(const Capacities& capacities, bool create) override;
     Result<bool> is_empty() override;
     Result<Capacities> capacities() override;
+    Result<Fd> lock() override;
 
     Result<ControlState> control() override;
     Result<RawMaps> read_maps() override;
@@ -95,6 +100,21 @@ Result<void> KernelDatapath::open(const Capacities& capacities, bool create) {
     tree_.emplace(std::move(*opened));
     attacher_.emplace(paths_, options_.netns_dir, *tree_, wanted_);
     return {};
+}
+
+Result<Fd> KernelDatapath::lock() {
+    Fd directory(::open(paths_.bpffs().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory.valid()) {
+        return Fd();  // nothing to protect yet; open() says what is wrong
+    }
+    if (::flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
+        return unexpected(make_error(ErrorCode::kRefused,
+                                     fmt::format("another sgbpf, with another state directory, is changing the maps in "
+                                                 "{}; wait until it has finished and try again",
+                                                 paths_.bpffs()),
+                                     errno));
+    }
+    return directory;
 }
 
 Result<bool> KernelDatapath::is_empty() {

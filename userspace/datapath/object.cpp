@@ -132,14 +132,17 @@ int Object::map(std::string_view name) const {
 }
 
 std::string Object::build_id() {
-    // FNV-1a, 64 bits: tells builds apart, protects from nothing.
-    std::size_t size = 0;
-    const auto* bytes = static_cast<const unsigned char*>(sg_tc__elf_bytes(&size));
-    std::uint64_t hash = 0xcbf29ce484222325U;
-    for (std::size_t i = 0; i < size; ++i) {
-        hash = (hash ^ bytes[i]) * 0x100000001b3U;
-    }
-    return fmt::format("{:016x}", hash);
+    static const std::string id = [] {
+        // FNV-1a, 64 bits: tells builds apart, protects from nothing.
+        std::size_t size = 0;
+        const auto* bytes = static_cast<const unsigned char*>(sg_tc__elf_bytes(&size));
+        std::uint64_t hash = 0xcbf29ce484222325U;
+        for (std::size_t i = 0; i < size; ++i) {
+            hash = (hash ^ bytes[i]) * 0x100000001b3U;
+        }
+        return fmt::format("{:016x}", hash);
+    }();
+    return id;
 }
 
 Result<TestRun> run_program(int program_fd, std::string_view name, std::span<const std::byte> frame) {

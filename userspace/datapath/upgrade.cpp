@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The programs of a namespace: loaded when its first device is attached, swapped in place when this binary
 // brings other ones. Never detached and attached: packets would pass unfiltered in between.
+#include "datapath/features.hpp"
 #include "datapath/link.hpp"
 
 namespace sgbpf {
@@ -51,6 +52,9 @@ Result<void> Attacher::upgrade(Instance& instance) {
     auto swept = run_program(object->program("sg_sweep_start"), "sg_sweep_start", std::vector<std::byte>(64));
     if (!swept) {
         return unexpected(swept.error());
+    }
+    if (swept->verdict != 0) {
+        return unexpected(kernel_error("move the sweeper to the new programs", -static_cast<int>(swept->verdict)));
     }
     return instance.adopt_programs(*object);
 }
