@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <initializer_list>
 
 #include "support/evaluate.hpp"
 #include "support/live_policy.hpp"
@@ -88,7 +89,7 @@ Change counter_example() {
                   state(443, {"192.0.2.2/32", "192.0.2.0/30"}),
                   {}};
     for (const char* peer : {"192.0.2.1", "192.0.2.2", "192.0.2.3"}) {
-        for (const std::uint16_t port : {22, 80, 443}) {
+        for (const std::uint16_t port : std::initializer_list<std::uint16_t>{22, 80, 443}) {
             change.probes.push_back({SG_IN, "a", peer, port});
         }
     }
@@ -132,7 +133,8 @@ Change everything_at_once() {
             for (const char* peer :
                  {"198.51.100.1", "198.51.100.200", "199.1.1.1", "192.0.2.1", "192.0.2.9", "10.0.1.10", "10.0.1.11",
                   "10.0.1.12", "2001:db8:1::1", "2001:db8:2::1", "2001:db8:a:1::11"}) {
-                for (const std::uint16_t port : {22, 23, 24, 80, 81, 443, 3305, 3306}) {
+                for (const std::uint16_t port :
+                     std::initializer_list<std::uint16_t>{22, 23, 24, 80, 81, 443, 3305, 3306}) {
                     change.probes.push_back({direction, interface, peer, port});
                 }
             }
@@ -158,7 +160,7 @@ Change address_changes_hands() {
     Change change{
         "an address changes hands", state("b", "v/h", nullptr), state("c", "v/g", nullptr), state("d", "v/h", "b"), {}};
     for (const char* peer : {"10.0.1.10", "10.0.1.20", "10.0.1.21"}) {
-        for (const std::uint16_t port : {22, 80}) {
+        for (const std::uint16_t port : std::initializer_list<std::uint16_t>{22, 80}) {
             change.probes.push_back({SG_IN, "a", peer, port});
         }
     }
