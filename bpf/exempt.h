@@ -4,10 +4,11 @@
  * and DHCP, with its own checks of who sends it. Accepted in both directions with no rules at all,
  * makes no state. Anything that is not clearly one of these falls through to the rules.
  *
- *   ARP (0x0806)           in: any; out: the sender's MAC and address are the interface's (SG-6.6)
+ *   ARP (0x0806)           requests and replies; out: the sender's MAC and address are the interface's
+ *                          (SG-6.6), a probe (RFC 5227) asks for an address of its own
  *   ICMPv6 133-136         hop limit 255; out: no router advertisement, sender and target are the
- *                          interface's or link-local (RFC 4861 7.1, 6.1)
- *   ICMPv6 130-132, 143    multicast listener discovery (SG-6.7)
+ *                          interface's (RFC 4861 7.1, 6.1), duplicate address detection is for its own
+ *   ICMPv6 130-132, 143    multicast listener discovery: hop limit 1 (RFC 2710 3, RFC 3810 5; SG-6.7)
  *   DHCPv4                 out: 68 -> 67 to the broadcast address; in: 67 -> 68
  *   DHCPv6                 out: 546 -> 547 to ff02::1:2; in: 547 -> 546 to a link-local or own address
  */
@@ -57,6 +58,28 @@ SG_INLINE int sg_owns_mac(const struct sg_side* side, const __u8* mac) {
     return different == 0;
 }
 
+/*
+ * A link-local address of the interface: with a known MAC the one made of it (RFC 4291 appendix A), as in
+ * EC2, or one that the interface lists; without a MAC any, there is nothing to compare with.
+ */
+SG_INLINE int sg_owns_link_local(const struct sg_side* side, const __u8* address) {
+    if (!sg_is_link_local(address)) {
+        return 0;
+    }
+    if (!side->config || (side->config->flags & (SG_IF_MAC | SG_IF_SOURCE_CHECK)) != (SG_IF_MAC | SG_IF_SOURCE_CHECK)) {
+        return 1;
+    }
+    const __u8* mac = side->config->mac;
+    const __u8 different =
+        (__u8)((address[8] ^ mac[0] ^ 0x02) | (address[9] ^ mac[1]) | (address[10] ^ mac[2]) | (address[11] ^ 0xff) |
+               (address[12] ^ 0xfe) | (address[13] ^ mac[3]) | (address[14] ^ mac[4]) | (address[15] ^ mac[5]));
+    return different == 0 || sg_is_local(side->slot, SG_IPV6, address, side->generation);
+}
+
+SG_INLINE int sg_owns_ipv6(const struct sg_side* side, const __u8* address) {
+    return sg_is_link_local(address) ? sg_owns_link_local(side, address) : sg_owns(side, SG_IPV6, address);
+}
+
 /* RFC 826, for IPv4 over Ethernet. */
 struct sg_arp {
     __be16 hardware;
@@ -78,13 +101,19 @@ SG_INLINE enum sg_reason sg_exempt_arp(const struct sg_frame* frame, const struc
         return SG_REASON_TRUNCATED;
     }
     if (arp.hardware != sg_htons(1) || arp.protocol != sg_htons(SG_ETHERTYPE_IPV4) || arp.hardware_bytes != 6 ||
-        arp.protocol_bytes != 4) {
+        arp.protocol_bytes != 4 || (arp.operation != sg_htons(1) && arp.operation != sg_htons(2))) {
         return SG_REASON_BAD_HEADER;
     }
     if (side->direction == SG_OUT) {
-        /* 0.0.0.0 is the probe of RFC 5227, which claims nothing. */
-        if (!sg_owns_mac(side, arp.sender_mac) || !sg_owns_mac(side, packet->source_mac) ||
-            (!sg_bytes_zero(arp.sender, 4) && !sg_owns(side, SG_IPV4, arp.sender))) {
+        if (!sg_owns_mac(side, arp.sender_mac) || !sg_owns_mac(side, packet->source_mac)) {
+            return SG_REASON_EXEMPT_SENDER;
+        }
+        __u8 claimed[4];
+        sg_copy(claimed, arp.sender, 4);
+        if (sg_bytes_zero(arp.sender, 4) && arp.operation == sg_htons(1)) {
+            sg_copy(claimed, arp.target, 4); /* the probe of RFC 5227, for an address that it is about to use */
+        }
+        if (!sg_owns(side, SG_IPV4, claimed)) {
             return SG_REASON_EXEMPT_SENDER;
         }
     }
@@ -99,23 +128,23 @@ SG_INLINE enum sg_reason sg_exempt_icmpv6(const struct sg_frame* frame, const st
     if (!listener && !discovery) {
         return SG_REASON_NONE;
     }
-    if (discovery && packet->hop_limit != 255) {
-        return SG_REASON_NONE; /* came through a router: an ordinary packet for the rules */
+    if (packet->hop_limit != (discovery ? 255 : 1)) {
+        return SG_REASON_NONE; /* came through a router, or is none: an ordinary packet for the rules */
     }
     if (side->direction == SG_IN) {
         return SG_REASON_EXEMPT;
     }
     const __u8* source = packet->key.local;
-    if (type == 134 || !sg_owns_mac(side, packet->source_mac) ||
-        !(sg_is_link_local(source) || sg_bytes_zero(source, 16) || sg_owns(side, SG_IPV6, source))) {
+    const int unspecified = sg_bytes_zero(source, 16);
+    if (type == 134 || !sg_owns_mac(side, packet->source_mac) || !(unspecified || sg_owns_ipv6(side, source))) {
         return SG_REASON_EXEMPT_SENDER;
     }
-    if (type == 136) {
+    if (type == 136 || (type == 135 && unspecified)) {
         __u8 target[16] = {};
         if (sg_load(frame, packet->transport_offset + 8u, target, sizeof(target)) < 0) {
             return SG_REASON_TRUNCATED;
         }
-        if (!sg_is_link_local(target) && !sg_owns(side, SG_IPV6, target)) {
+        if (!sg_owns_ipv6(side, target)) {
             return SG_REASON_EXEMPT_SENDER;
         }
     }
@@ -147,9 +176,8 @@ SG_INLINE enum sg_reason sg_exempt_dhcp(const struct sg_packet* packet, const st
         remote[13] != 1 || remote[14] != 0 || remote[15] != 2) {
         return SG_REASON_NONE;
     }
-    return sg_owns_mac(side, packet->source_mac) && (sg_is_link_local(local) || sg_owns(side, SG_IPV6, local))
-               ? SG_REASON_EXEMPT
-               : SG_REASON_EXEMPT_SENDER;
+    return sg_owns_mac(side, packet->source_mac) && sg_owns_ipv6(side, local) ? SG_REASON_EXEMPT
+                                                                              : SG_REASON_EXEMPT_SENDER;
 }
 
 /* SG_REASON_EXEMPT, a drop reason, or SG_REASON_NONE: not on the list, go on. */

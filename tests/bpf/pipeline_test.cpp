@@ -53,7 +53,7 @@ Ethernet from_guest(const char* mac = kMac) {
 std::vector<Row> rows() {
     const Tcp web{.to = 80};
     const Udp dns{.to = 53};
-    const Ipv6 nd_out{.source = "fe80::2", .destination = "ff02::1", .hop_limit = 255};
+    const Ipv6 nd_out{.source = "fe80::ff:fe00:2", .destination = "ff02::1", .hop_limit = 255};
     return {
         {"v4 rule", SG_IN, Ethernet{} / in4() / web, SG_REASON_RULE},
         {"v6 rule", SG_IN, Ethernet{} / in6() / web, SG_REASON_RULE},
@@ -126,7 +126,15 @@ std::vector<Row> rows() {
         {"ARP in (SG-6.4)", SG_IN, Ethernet{} / Arp{}, SG_REASON_EXEMPT},
         {"ARP out of the interface", SG_OUT, from_guest() / Arp{.sender_mac = kMac, .sender = "10.0.1.10"},
          SG_REASON_EXEMPT},
-        {"ARP probe (RFC 5227)", SG_OUT, from_guest() / Arp{.sender_mac = kMac, .sender = "0.0.0.0"}, SG_REASON_EXEMPT},
+        {"ARP probe (RFC 5227)", SG_OUT,
+         from_guest() / Arp{.sender_mac = kMac, .sender = "0.0.0.0", .target = "10.0.1.10"}, SG_REASON_EXEMPT},
+        {"ARP probe for another's address", SG_OUT,
+         from_guest() / Arp{.sender_mac = kMac, .sender = "0.0.0.0", .target = "10.0.1.1"}, SG_REASON_EXEMPT_SENDER},
+        {"ARP reply from nobody", SG_OUT,
+         from_guest() / Arp{.operation = 2, .sender_mac = kMac, .sender = "0.0.0.0", .target = "10.0.1.10"},
+         SG_REASON_EXEMPT_SENDER},
+        {"ARP that is neither request nor reply", SG_OUT,
+         from_guest() / Arp{.operation = 3, .sender_mac = kMac, .sender = "10.0.1.10"}, SG_REASON_BAD_HEADER},
         {"ARP with another's address (SG-6.6)", SG_OUT, from_guest() / Arp{.sender_mac = kMac, .sender = "10.0.1.1"},
          SG_REASON_EXEMPT_SENDER},
         {"ARP with another's MAC", SG_OUT, from_guest() / Arp{.sender_mac = kOtherMac, .sender = "10.0.1.10"},
@@ -151,6 +159,26 @@ std::vector<Row> rows() {
          from_guest() / nd_out / Icmp{.type = 136} /
              Raw{{0x20, 1, 0x0d, 0xb8, 0, 0x0a, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x10}},
          SG_REASON_EXEMPT},
+        {"neighbour advertisement for the router's link-local address", SG_OUT,
+         from_guest() / nd_out / Icmp{.type = 136} / Raw{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+         SG_REASON_EXEMPT_SENDER},
+        {"neighbour advertisement from the router's link-local address", SG_OUT,
+         from_guest() / Ipv6{.source = "fe80::1", .destination = "ff02::1", .hop_limit = 255} / Icmp{.type = 136} /
+             Raw{{0x20, 1, 0x0d, 0xb8, 0, 0x0a, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x10}},
+         SG_REASON_EXEMPT_SENDER},
+        {"duplicate address detection of its own address", SG_OUT,
+         from_guest() / Ipv6{.source = "::", .destination = "ff02::1:ff00:10", .hop_limit = 255} / Icmp{.type = 135} /
+             Raw{{0x20, 1, 0x0d, 0xb8, 0, 0x0a, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x10}},
+         SG_REASON_EXEMPT},
+        {"duplicate address detection of another's address", SG_OUT,
+         from_guest() / Ipv6{.source = "::", .destination = "ff02::1:ff00:11", .hop_limit = 255} / Icmp{.type = 135} /
+             Raw{{0x20, 1, 0x0d, 0xb8, 0, 0x0a, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x11}},
+         SG_REASON_EXEMPT_SENDER},
+        {"listener report (RFC 3810)", SG_OUT,
+         from_guest() / Ipv6{.source = "fe80::ff:fe00:2", .destination = "ff02::16", .hop_limit = 1} /
+             Icmp{.type = 143},
+         SG_REASON_EXEMPT},
+        {"listener query from afar", SG_IN, Ethernet{} / in6() / Icmp{.type = 130}, SG_REASON_NO_RULE},
         {"echo is not neighbour discovery (SG-6.7)", SG_IN,
          Ethernet{} / Ipv6{.source = "fe80::1", .destination = "2001:db8:a:1::10", .hop_limit = 255} /
              Icmp{.type = 128},
@@ -170,7 +198,7 @@ std::vector<Row> rows() {
         {"a guest that serves DHCP", SG_OUT, from_guest() / out4("255.255.255.255") / Udp{.from = 67, .to = 68},
          SG_REASON_NO_RULE},
         {"DHCPv6 solicit", SG_OUT,
-         from_guest() / Ipv6{.source = "fe80::2", .destination = "ff02::1:2"} / Udp{.from = 546, .to = 547},
+         from_guest() / Ipv6{.source = "fe80::ff:fe00:2", .destination = "ff02::1:2"} / Udp{.from = 546, .to = 547},
          SG_REASON_EXEMPT},
         {"DHCPv6 reply", SG_IN,
          Ethernet{} / Ipv6{.source = "fe80::1", .destination = "fe80::2"} / Udp{.from = 547, .to = 546},

@@ -132,6 +132,18 @@ void look_at_left(const Look& look, StatusReport& report) {
         InterfaceStatus row;
         row.device = device_words(attachment.device);
         row.hook = attachment.hook;
+        const InterfaceImage* bound = look.host.image.interface_at(attachment.interface_slot);
+        if (attachment.problem.empty() && bound != nullptr) {
+            // The record is lost, or the device was renamed: what it is bound to is still enforced.
+            row.state = "filtering";
+            report.interfaces.push_back(row);
+            say(report, true, "unknown-interface",
+                fmt::format("{} is filtered by the rules of {}, which the applied state does not find at this device; "
+                            "`sgbpf apply FILE`",
+                            row.device, id_text(bound->id)));
+            say_foreign(report, row.device, attachment);
+            continue;
+        }
         row.state = attachment.problem.empty() ? "dropping" : "problem";
         report.interfaces.push_back(row);
         say(report, !attachment.problem.empty(), "no-interface",
