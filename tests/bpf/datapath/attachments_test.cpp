@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // What stays attached, and what does not: processes end, devices vanish, namespaces go.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include <bpf/bpf.h>
 #include <sys/wait.h>
@@ -208,7 +210,13 @@ TEST_F(Attachments, ABindingWithoutAProgramIsTold) {
     const Attachment seen = by_id()[id(1)];
     EXPECT_EQ(seen.device.name, "web0");
     EXPECT_NE(seen.problem.find("no program is attached"), std::string::npos) << seen.problem;
-    // Nothing in force: another interface may have the device.
+    // Nothing in force: another interface may have the device. The kernel lets go of unpinned links from
+    // a work queue, and refuses the same program twice until then.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (std::chrono::steady_clock::now() < deadline &&
+           !(at(seen.device, Hook::kIngress).empty() && at(seen.device, Hook::kEgress).empty())) {
+        std::this_thread::yield();
+    }
     attached(request("web0", 2));
 }
 
