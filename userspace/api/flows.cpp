@@ -57,8 +57,8 @@ std::string why_tracked(const sg_flow& flow, const MapImage& image, const Interf
     };
     const char* any = flow.key.family == SG_IPV6 ? "::/0" : "0.0.0.0/0";
     if (!open(1 - opening)) {
-        return fmt::format("tracked: no {} rule for all {} ports of {}",
-                           opened_out ? "inbound" : "outbound", protocol_text(protocol), any);
+        return fmt::format("tracked: no {} rule for all {} ports of {}", opened_out ? "inbound" : "outbound",
+                           protocol_text(protocol), any);
     }
     return fmt::format("tracked: its rule is not one for {}, or it is older than the rules", any);
 }
