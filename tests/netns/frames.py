@@ -68,6 +68,14 @@ def echo(source, target, identifier, request=True, data=b"lab"):
     return ip(source, target, ICMP if v4 else ICMPV6, body)
 
 
+def advertisement(source, target):
+    """An unsolicited neighbour advertisement to all nodes (RFC 4861 4.4): `source` claims `target`."""
+    everyone = "ff02::1"
+    body = struct.pack(">BBHI", 136, 0, 0, 0x20000000) + ipaddress.ip_address(target).packed
+    value = checksum(pseudo_header(source, everyone, ICMPV6, len(body)) + body)
+    return ip(source, everyone, ICMPV6, body[:2] + struct.pack(">H", value) + body[4:], hop_limit=255)
+
+
 def arp(source_mac, source, target, target_mac="00:00:00:00:00:00", reply=False):
     """An ARP request (broadcast) or reply, as a whole frame."""
     body = struct.pack(">HHBBH", 1, ETH_IPV4, 6, 4, 2 if reply else 1)

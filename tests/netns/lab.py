@@ -61,7 +61,7 @@ class Guest:
         self.namespace = f"{lab.prefix}-{name}"
         self.addresses = addresses
         self.mac = f"52:54:00:00:00:{number:02x}"
-        self.link_local = f"fe80::100:{number:x}"
+        self.link_local = f"fe80::5054:ff:fe00:{number:x}"  # made of the MAC, RFC 4291 appendix A
         self.number = number
         self.fd = None
         self.servers = {}

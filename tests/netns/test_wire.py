@@ -80,6 +80,14 @@ class Wire(lab.LabTest):
         guest.packet_socket().send(frames.arp("52:54:00:00:00:99", self.guest_address, lab.GATEWAY_V4))
         self.assert_counts("out", "exempt-sender", 2)
 
+    def test_an_advertisement_for_the_router_is_dropped_and_for_oneself_passes(self):  # SG-6.6
+        self.world.apply(worlds.ANY, worlds.ANY)
+        own, before = self.world.guest.link_local, self.reasons().get(("out", "unfiltered"), 0)
+        self.send_from_guest(frames.advertisement(own, lab.GATEWAY_V6), kind=frames.ETH_IPV6)
+        self.assert_counts("out", "exempt-sender", 1)
+        self.send_from_guest(frames.advertisement(own, own), kind=frames.ETH_IPV6)
+        self.assert_counts("out", "unfiltered", before + 1)
+
     def test_other_ethertypes_are_dropped(self):  # SG-6.8
         self.world.apply(worlds.ANY, worlds.ANY)
         self.send_from_guest(bytes(50), kind=0x88B5)  # IEEE 802, for local experiments
