@@ -71,7 +71,9 @@ struct Plan {
     std::size_t writes = 0;               // map writes of the commit
     std::uint64_t flows_of_leaving = 0;   // live flows that end with the change
     bool compared_with_kernel = true;     // false: only the applied file was readable
-    [[nodiscard]] bool differs() const { return !changes.empty() || writes != 0 || !leaving.empty(); }
+    [[nodiscard]] bool differs() const {
+        return !changes.empty() || writes != 0 || !leaving.empty() || !attaching.empty();
+    }
 };
 
 struct ApplyOptions {

@@ -21,6 +21,14 @@ Result<void> pin(int fd, const std::string& path) {
     return {};
 }
 
+Error missing_pin(const std::string& path) {
+    return make_error(ErrorCode::kCorrupt,
+                      fmt::format("the pin {} is missing: someone removed it; `sgbpf remove-all` and then `sgbpf apply "
+                                  "FILE` make all pins anew, devices pass all traffic in between",
+                                  path),
+                      ENOENT);
+}
+
 Result<Fd> open_pin(const std::string& path) {
     Fd fd(bpf_obj_get(path.c_str()));
     if (!fd.valid()) {

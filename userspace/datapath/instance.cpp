@@ -13,18 +13,23 @@ namespace {
 
 constexpr std::string_view kBuildPrefix = "build-";
 
+Result<Fd> open_own_pin(const std::string& path) {
+    auto fd = open_pin(path);
+    return fd || fd.error().code != ErrorCode::kNotFound ? std::move(fd) : unexpected(missing_pin(path));
+}
+
 }  // namespace
 
 Result<Instance> Instance::open_at(const std::string& path, std::uint64_t netns_inode) {
     std::array<Fd, SG_DIRECTIONS> programs;
     for (std::size_t i = 0; i < programs.size(); ++i) {
-        auto fd = open_pin(fmt::format("{}/{}", path, kProgramNames[i]));
+        auto fd = open_own_pin(fmt::format("{}/{}", path, kProgramNames[i]));
         if (!fd) {
             return unexpected(fd.error());
         }
         programs[i] = std::move(*fd);
     }
-    auto fd = open_pin(fmt::format("{}/{}", path, kIfindexSpec.name));
+    auto fd = open_own_pin(fmt::format("{}/{}", path, kIfindexSpec.name));
     if (!fd) {
         return unexpected(fd.error());
     }

@@ -136,8 +136,7 @@ Result<Tree> Tree::open(const PinPaths& paths) {
         auto fd = open_pin(path);
         if (!fd) {
             if (fd.error().code == ErrorCode::kNotFound) {
-                return unexpected(
-                    make_error(ErrorCode::kCorrupt, "the pin " + path + " is missing: someone removed it"));
+                return unexpected(missing_pin(path));
             }
             return unexpected(fd.error());
         }

@@ -40,6 +40,8 @@ private:
 
 Result<void> pin(int fd, const std::string& path);
 Result<Fd> open_pin(const std::string& path);  // kNotFound: nothing there
+// A pin that must be there is not: kCorrupt, with the cure.
+Error missing_pin(const std::string& path);
 bool path_exists(const std::string& path);
 Result<void> make_directory(const std::string& path);                       // fine when it exists
 Result<void> rename_path(const std::string& from, const std::string& to);   // replaces a pin, not a directory
