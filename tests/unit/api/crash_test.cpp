@@ -23,6 +23,12 @@ std::vector<std::string> ports_in_force(Host& host) {
     return ports;
 }
 
+std::string with_addresses(std::string text, const std::string& addresses, const std::string& allowed) {
+    const std::string written = "addresses: [10.0.1.10]";
+    text.replace(text.find(written), written.size(), "addresses: " + addresses + ", allowed_addresses: " + allowed);
+    return text;
+}
+
 // What the maps say, as text without generations: equal for equal policies however they came about.
 std::string policy_text(Host& host) {
     return host.engine->check(host.directory.file("s.yaml"), true)->image;
@@ -81,6 +87,40 @@ TEST(Crash, AfterEveryEditTheSameFileCanBeAppliedAgain) {
         EXPECT_EQ(ports_in_force(host), (std::vector<std::string>{"22", "53"}));
         EXPECT_FALSE(host.apply(state_text(kNew))->plan.differs());
         EXPECT_NE(policy_text(host), "");
+    }
+}
+
+// A hypervisor's start hook runs `attach`: it must work whatever happened to the last apply, and the ids of
+// rules must be those from before. The change adds a rule and an address inside an allowed prefix.
+TEST(Crash, AfterEveryEditADeviceCanBeAttached) {
+    const std::string from = with_addresses(state_text(kOld), "[10.0.1.10]", "[10.0.1.0/24]");
+    const std::string to = with_addresses(state_text(kNew), "[10.0.1.10, 10.0.1.20]", "[10.0.1.0/24]");
+    std::size_t edits = 1;
+    for (std::size_t stop = 0; stop < edits; ++stop) {
+        SCOPED_TRACE("stopped after " + std::to_string(stop) + " edits");
+        Host host;
+        ASSERT_TRUE(host.apply(from));
+        edits = host.engine->diff(host.directory.write("t.yaml", to))->writes;
+        ASSERT_GT(edits, 3u);
+        const std::string old_id = host.engine->show_rules("web0")->at(0).rule.id;
+        host.kernel.stop_after_edits = stop;
+        static_cast<void>(host.apply(to).has_value());
+        host.kernel.stop_after_edits.reset();
+        host.restart();
+        const bool flipped = host.kernel.generation() == 2;
+        const std::string id = host.engine->show_rules("web0")->at(0).rule.id;
+        auto attached = host.engine->attach("web0", HookChoice::kAuto);
+        ASSERT_TRUE(attached) << attached.error().message;
+        EXPECT_TRUE(attached->errors.empty());
+        EXPECT_EQ(id == old_id, !flipped);
+        EXPECT_EQ(host.engine->show_rules("web0")->at(0).rule.id, id);
+        EXPECT_TRUE(host.kernel.is_consistent());
+        auto again = host.apply(to);
+        ASSERT_TRUE(again) << again.error().message;
+        EXPECT_EQ(again->committed, !flipped);
+        if (flipped) {
+            EXPECT_EQ(host.engine->show_rules("web0")->at(0).rule.id, id);
+        }
     }
 }
 
