@@ -2,6 +2,7 @@
 #include "datapath/netns.hpp"
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -27,9 +28,33 @@ std::optional<std::uint64_t> inode_of(const std::string& path) {
     return status.st_ino;
 }
 
+// A namespace without a name is called as /proc/PID/ns/net does: "net:[4026531840]". Never by the empty
+// name, which is the caller's own: devices of both would be taken for one another.
+std::string nameless(std::uint64_t inode) {
+    return fmt::format("net:[{}]", inode);
+}
+
+std::optional<std::uint64_t> inode_in_name(std::string_view name) {
+    std::uint64_t inode = 0;
+    constexpr std::string_view kBegin = "net:[";
+    if (!name.starts_with(kBegin) || !name.ends_with(']')) {
+        return std::nullopt;
+    }
+    const std::string_view digits = name.substr(kBegin.size(), name.size() - kBegin.size() - 1);
+    const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), inode);
+    return failed == std::errc() && end == digits.data() + digits.size() ? std::optional(inode) : std::nullopt;
+}
+
 }  // namespace
 
 Result<Netns> netns_by_name(const std::string& name, const std::string& netns_dir) {
+    if (const auto inode = inode_in_name(name)) {
+        if (auto found = netns_by_inode(*inode, netns_dir)) {
+            return std::move(*found);
+        }
+        return unexpected(
+            make_error(ErrorCode::kNotFound, "no process lives in network namespace " + name + " any more", ENOENT));
+    }
     Netns netns{name, name.empty() ? std::string(kSelf) : netns_dir + "/" + name, 0};
     const auto inode = inode_of(netns.path);
     if (!inode) {
@@ -65,7 +90,7 @@ std::optional<Netns> netns_by_inode(std::uint64_t inode, const std::string& netn
         }
         const std::string path = entry->path().string() + "/ns/net";
         if (inode_of(path) == inode) {
-            return Netns{"", path, inode};
+            return Netns{nameless(inode), path, inode};
         }
     }
     return std::nullopt;

@@ -18,7 +18,8 @@ struct Netns {
     std::uint64_t inode = 0;
 };
 
-// `name` empty = the calling thread's namespace. Error kNotFound: no such name.
+// `name` empty = the calling thread's namespace; "net:[INODE]" = one without a name, as netns_by_inode
+// calls it. Error kNotFound: no such name.
 Result<Netns> netns_by_name(const std::string& name, const std::string& netns_dir);
 
 // The namespace with this inode: the caller's, a named one, or one a process lives in. Empty when there

@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 // Kernel memory is allocated when the maps are created; this is a guard against typing errors, far above need.
 constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 26;
+// The free list is filled by one bpf_loop, whose limit this is (BPF_MAX_LOOPS, linux/bpf_verifier.h).
+constexpr std::uint64_t kMaxFlows = std::uint64_t{8} << 20;
 constexpr std::array<std::string_view, 3> kHooks = {"auto", "tcx", "clsact"};
 
 void read_capacities(Site site, Capacities& capacities, Report& report) {
@@ -38,7 +40,7 @@ void read_capacities(Site site, Capacities& capacities, Report& report) {
         {"intervals", &capacities.intervals, kMaxElements},
         {"rule_refs", &capacities.rule_refs, kMaxElements},
         {"rules", &capacities.rules, kMaxElements},
-        {"flows", &capacities.flows, kMaxElements},
+        {"flows", &capacities.flows, kMaxFlows},
         {"ifindexes", &capacities.ifindexes, kMaxElements},
     };
     const Fields fields(site.node, site.path,
