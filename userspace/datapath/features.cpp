@@ -2,6 +2,7 @@
 #include "datapath/features.hpp"
 
 #include <cerrno>
+#include <cstdio>
 
 #include <fmt/format.h>
 #include <linux/magic.h>
@@ -63,6 +64,24 @@ Result<void> require_bpffs(const std::string& path, bool mount_default) {
 std::string kernel_release() {
     utsname name{};
     return ::uname(&name) == 0 ? name.release : "unknown";
+}
+
+Result<void> require_kernel(const std::string& release) {
+    constexpr int kMajor = 6;
+    constexpr int kMinor = 1;
+    int major = 0;
+    int minor = 0;
+    if (std::sscanf(release.c_str(), "%d.%d", &major, &minor) != 2) {
+        return {};
+    }
+    if (major > kMajor || (major == kMajor && minor >= kMinor)) {
+        return {};
+    }
+    return unexpected(
+        make_error(ErrorCode::kUnsupported,
+                   fmt::format("this kernel, {}, is older than {}.{}, the oldest that sgbpf runs on (Debian "
+                               "12 has it); nothing changed",
+                               release, kMajor, kMinor)));
 }
 
 }  // namespace sgbpf

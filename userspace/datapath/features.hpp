@@ -19,4 +19,8 @@ bool is_bpffs(const std::string& path);
 // "6.1.0-18-amd64", for sentences.
 std::string kernel_release();
 
+// Refuses a kernel older than 6.1, the oldest that the programs load on (ARCHITECTURE.md, "Kernel floor").
+// `release` as uname says it; one that does not begin with two numbers is let through. Error: kUnsupported.
+Result<void> require_kernel(const std::string& release);
+
 }  // namespace sgbpf

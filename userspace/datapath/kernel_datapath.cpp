@@ -80,6 +80,9 @@ Result<void> KernelDatapath::open(const Capacities& capacities, bool create) {
     attacher_.reset();
     tree_.reset();
     wanted_ = capacities;
+    if (auto new_enough = require_kernel(kernel_release()); !new_enough) {
+        return new_enough;
+    }
     auto mounted = require_bpffs(paths_.bpffs(), create && options_.mount_default_bpffs);
     if (!mounted) {
         // Where nothing is mounted nothing can be pinned; a place of the user's choice is their mistake.
