@@ -85,7 +85,7 @@ public:
             fail(programs.error().message);
         }
         policy_ = std::move(*programs);
-        const sg_binding binding{policy_->slot("a"), 0};
+        const sg_binding binding{.interface_slot = policy_->slot("a")};
         if (bpf_map_update_elem(map("sg_ifindex"), &kLoopback, &binding, BPF_ANY) != 0) {
             fail("cannot bind the loopback ifindex");
         }

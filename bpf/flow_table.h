@@ -58,6 +58,9 @@ SG_INLINE struct sg_flow* sg_flow_find(const struct sg_flow_key* key, const stru
 }
 
 SG_INLINE void sg_count_rule(__u32 rule, __u32 length) {
+    if (sg_config.dry_run) {
+        return;
+    }
     struct sg_rule_counters* counters = bpf_map_lookup_elem(&sg_rule_counts, &rule);
     if (counters) {
         counters->packets++;
@@ -71,6 +74,9 @@ SG_INLINE int sg_from_opener(__u64 word, __u32 direction) {
 
 /* Idle timer and counters of a packet of the flow. */
 SG_INLINE void sg_flow_touch(struct sg_flow* flow, int from_opener, __u32 length, __u64 now) {
+    if (sg_config.dry_run) {
+        return;
+    }
     if (flow->last_seen != (__u32)now) {
         SG_WRITE(flow->last_seen, (__u32)now); /* no store when nothing changes: keeps the line shared */
     }
@@ -92,7 +98,7 @@ SG_INLINE int sg_flow_advance(struct sg_flow* flow, __u64 word, int from_opener,
     for (int i = 0; i < SG_TRANSITION_TRIES; i++) {
         const __u8 state = SG_WORD_STATE(seen);
         const __u8 next = sg_flow_next(state, from_opener, tcp_flags);
-        if (next == state) {
+        if (next == state || sg_config.dry_run) {
             return 1;
         }
         const __u64 found = __sync_val_compare_and_swap(&flow->word, seen, (seen & ~0xffull) | next);
@@ -174,6 +180,9 @@ SG_GLOBAL int sg_flow_open(const struct sg_packet* packet, struct sg_opening* op
             if (!expired && !(sg_flow_is_closing(state) && sg_tcp_opens(packet->tcp_flags))) {
                 return SG_REASON_RULE; /* another CPU opened it: this packet is one of it */
             }
+            if (sg_config.dry_run) {
+                return SG_REASON_RULE;
+            }
             const __u32 incarnation = SG_WORD_INCARNATION(word) + 1;
             if (!sg_word_change(flow, word, ((__u64)incarnation << 32) | SG_FLOW_BUSY)) {
                 continue;
@@ -183,6 +192,9 @@ SG_GLOBAL int sg_flow_open(const struct sg_packet* packet, struct sg_opening* op
             return SG_REASON_RULE;
         }
         __u32 slot = 0;
+        if (sg_config.dry_run) {
+            return bpf_map_peek_elem(&sg_flow_free, &slot) < 0 ? SG_REASON_NO_CAPACITY : SG_REASON_RULE;
+        }
         if (bpf_map_pop_elem(&sg_flow_free, &slot) < 0) {
             return SG_REASON_NO_CAPACITY;
         }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <sgbpf/abi/config.h>
+#include <sgbpf/abi/event.h>
 #include <sgbpf/abi/flow.h>
 #include <sgbpf/abi/interface.h>
 #include <sgbpf/abi/verdict.h>
@@ -112,6 +113,25 @@ struct sg_sweeper {
 };
 SG_ARRAY(sg_sweep, struct sg_sweeper, 0);
 
+/* Undoes an unconfirmed commit when its time is over (bpf/confirm.h). Pinned, for the same reason. */
+struct sg_confirm_timer {
+    struct bpf_timer timer;
+};
+SG_ARRAY(sg_confirm, struct sg_confirm_timer, 0);
+
+/* Verdicts for a listener, and what each CPU wrote and lost. */
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, SG_EVENT_RING_BYTES);
+} sg_events SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sg_event_counts);
+} sg_event_counts SEC(".maps");
+
 const volatile struct sg_config sg_config;
 struct sg_test sg_test;
 
@@ -120,10 +140,15 @@ SG_INLINE __u64 sg_now(void) {
     return sg_config.test_mode ? SG_READ(sg_test.now) : bpf_jiffies64();
 }
 
-SG_INLINE __u64 sg_generation(void) {
+/* Element 0 of an array is always there; the verifier wants to hear that it was asked. */
+SG_INLINE struct sg_control* sg_control_record(void) {
     const __u32 zero = 0;
-    const struct sg_control* control = bpf_map_lookup_elem(&sg_control, &zero);
-    return control ? SG_READ(control->generation) : 0; /* element 0 of an array is always there */
+    return bpf_map_lookup_elem(&sg_control, &zero);
+}
+
+SG_INLINE __u64 sg_generation(void) {
+    const struct sg_control* control = sg_control_record();
+    return control ? SG_READ(control->generation) : 0;
 }
 
 /* The configuration of an interface at a generation, or NULL. */

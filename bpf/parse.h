@@ -12,6 +12,9 @@
 
 #include "bpf/compiler.h"
 #include "bpf/packet.h"
+#ifdef __bpf__
+#include "bpf/context.h"
+#endif
 
 /*
  * A frame to read from. `length` is what the hook says the frame holds, headers and payload;
@@ -19,7 +22,7 @@
  */
 struct sg_frame {
 #ifdef __bpf__
-    void* context;
+    sg_context* context;
 #else
     const __u8* data;
 #endif
@@ -31,7 +34,7 @@ struct sg_frame {
 /* 0, or negative when [offset, offset + bytes) is not in the frame. Non-linear skbs are fine. */
 SG_INLINE int sg_load(const struct sg_frame* frame, __u32 offset, void* to, __u32 bytes) {
 #ifdef __bpf__
-    return (int)bpf_skb_load_bytes((struct __sk_buff*)frame->context, offset, to, bytes);
+    return sg_context_load(frame->context, offset, to, bytes);
 #else
     if (offset > frame->length || bytes > frame->length - offset) {
         return -1;

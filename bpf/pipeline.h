@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "bpf/events.h"
 #include "bpf/exempt.h"
 #include "bpf/flow_table.h"
 #include "bpf/policy_match.h"
@@ -28,11 +29,8 @@ SG_INLINE int sg_has_flow_key(const struct sg_packet* packet) {
     return 1;
 }
 
-/* Does this packet, admitted by a rule, open a flow? */
+/* Does this packet, admitted by a rule and with a flow key, open a flow? */
 SG_INLINE int sg_opens_flow(const struct sg_packet* packet) {
-    if (!sg_has_flow_key(packet) || sg_is_group_address(packet->key.remote, packet->key.family)) {
-        return 0; /* a request to a group address gives nobody a right to answer (SG-5.65) */
-    }
     switch (packet->key.protocol) {
         case SG_PROTO_TCP:
             return sg_tcp_opens(packet->tcp_flags);
@@ -44,18 +42,33 @@ SG_INLINE int sg_opens_flow(const struct sg_packet* packet) {
     }
 }
 
-SG_INLINE void sg_report(enum sg_reason reason, __u32 rule, __u32 tracked, __u32 flow_slot) {
-    if (sg_config.test_mode) {
-        sg_test.reason = reason;
-        sg_test.rule = rule;
-        sg_test.tracked = tracked;
-        sg_test.flow_slot = flow_slot;
+/* Why a packet that a rule admits makes no entry; SG_TRACKING_OPENED when it makes one. */
+SG_INLINE enum sg_tracking sg_tracking_of(const struct sg_packet* packet, const struct sg_interface_config* config,
+                                          const struct sg_side* side, const struct sg_match* match) {
+    const __u8 protocol = packet->key.protocol;
+    /* The key is that of the upper layer: a rule about AH must not open it for packets without AH. */
+    if (match->by_ah) {
+        return SG_TRACKING_AH;
     }
+    if (!sg_has_flow_key(packet) || !sg_opens_flow(packet)) {
+        return SG_TRACKING_NO_OPENER;
+    }
+    /* A request to a group address gives nobody a right to answer (SG-5.65). */
+    if (sg_is_group_address(packet->key.remote, packet->key.family)) {
+        return SG_TRACKING_GROUP_TARGET;
+    }
+    if (match->stage == SG_STAGE_ANY && (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP)) {
+        const __u32 opposite = side->direction == SG_IN ? config->policy_slot[SG_OUT] : config->policy_slot[SG_IN];
+        if (sg_policy_is_open(opposite, side->generation, packet->key.family, protocol == SG_PROTO_UDP)) {
+            return SG_TRACKING_OPEN_RULES;
+        }
+    }
+    return SG_TRACKING_OPENED;
 }
 
 /* Rules, then state. The packet is sane and its local address belongs to the interface. */
 SG_INLINE enum sg_reason sg_judge_new(const struct sg_packet* packet, const struct sg_interface_config* config,
-                                      const struct sg_side* side, __u64 now) {
+                                      const struct sg_side* side, __u64 now, struct sg_outcome* outcome) {
     struct sg_match match = {
         .generation = side->generation,
         .policy_slot = side->direction == SG_IN ? config->policy_slot[SG_IN] : config->policy_slot[SG_OUT],
@@ -64,15 +77,10 @@ SG_INLINE enum sg_reason sg_judge_new(const struct sg_packet* packet, const stru
         /* Kinds without ports were asked; a later fragment that only a port rule could admit ends here. */
         return packet->flags & SG_PACKET_FRAGMENT_LATER ? SG_REASON_FRAGMENT_ALONE : SG_REASON_NO_RULE;
     }
-    sg_report(SG_REASON_RULE, match.rule, 0, 0);
-    const __u8 protocol = packet->key.protocol;
-    /* The key is that of the upper layer: a rule about AH must not open it for packets without AH. */
-    int untracked = !sg_opens_flow(packet) || match.by_ah;
-    if (!untracked && match.stage == SG_STAGE_ANY && (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP)) {
-        const __u32 opposite = side->direction == SG_IN ? config->policy_slot[SG_OUT] : config->policy_slot[SG_IN];
-        untracked = sg_policy_is_open(opposite, side->generation, packet->key.family, protocol == SG_PROTO_UDP);
-    }
-    if (untracked) {
+    outcome->rule = match.rule;
+    outcome->stage = (__u8)match.stage;
+    outcome->tracking = (__u8)sg_tracking_of(packet, config, side, &match);
+    if (outcome->tracking != SG_TRACKING_OPENED) {
         sg_count_rule(match.rule, packet->length);
         return SG_REASON_RULE;
     }
@@ -80,14 +88,16 @@ SG_INLINE enum sg_reason sg_judge_new(const struct sg_packet* packet, const stru
     const enum sg_reason reason = (enum sg_reason)sg_flow_open(packet, &opening);
     if (reason == SG_REASON_RULE) {
         sg_count_rule(match.rule, packet->length);
-        sg_report(reason, match.rule, 1, opening.slot);
+        outcome->flow_slot = opening.slot;
+    } else {
+        outcome->tracking = SG_TRACKING_NONE;
     }
     return reason;
 }
 
 /* The packet of a live flow of the key, refreshed; or SG_REASON_NONE. */
 SG_INLINE enum sg_reason sg_judge_tracked(const struct sg_packet* packet, const struct sg_interface_config* config,
-                                          const struct sg_side* side, __u64 now) {
+                                          const struct sg_side* side, __u64 now, struct sg_outcome* outcome) {
     __u64 word = 0;
     __u32 slot = 0;
     struct sg_flow* flow = sg_flow_find(&packet->key, config, now, &word, &slot);
@@ -103,43 +113,33 @@ SG_INLINE enum sg_reason sg_judge_tracked(const struct sg_packet* packet, const 
         return SG_REASON_NONE;
     }
     sg_flow_touch(flow, from_opener, packet->length, now);
-    SG_WRITE(flow->epoch, config->epoch); /* the source/dest check just passed for this configuration */
-    sg_report(SG_REASON_TRACKED, rule, 1, slot);
+    if (!sg_config.dry_run) {
+        SG_WRITE(flow->epoch, config->epoch); /* the source/dest check just passed for this configuration */
+    }
+    outcome->rule = rule;
+    outcome->flow_slot = slot;
+    outcome->tracking = SG_TRACKING_FLOW;
     return SG_REASON_TRACKED;
 }
 
-SG_INLINE struct sg_frame sg_frame_of(struct __sk_buff* skb) {
-    return (struct sg_frame){
-        .context = skb,
-        .length = skb->len,
-        .gso = skb->gso_size != 0,
-        .tags = skb->vlan_present != 0 || (sg_config.test_mode && sg_test.vlan_tag != 0),
-    };
-}
-
-/* sg_parse_frame as a function of its own: its paths are not multiplied with those of the caller. */
-SG_GLOBAL int sg_parse(struct __sk_buff* skb, struct sg_packet* packet, __u32 direction) {
-    if (!packet) {
+/* Everything but the established path. Returns an enum sg_reason. */
+SG_GLOBAL int sg_slow_path(sg_context* context, __u32 interface_slot, __u32 direction, struct sg_outcome* outcome) {
+    if (!outcome) {
         return SG_REASON_INTERNAL;
     }
-    const struct sg_frame frame = sg_frame_of(skb);
-    return sg_parse_frame(&frame, packet, direction);
-}
-
-/* Everything but the established path. Returns an enum sg_reason. */
-SG_GLOBAL int sg_slow_path(struct __sk_buff* skb, __u32 interface_slot, __u32 direction) {
-    const struct sg_frame frame = sg_frame_of(skb);
+    const struct sg_frame frame = sg_frame_of(context);
     struct sg_packet packet = {};
     packet.key.interface_slot = (__u16)interface_slot;
 
     const __u64 generation = sg_generation();
+    outcome->generation = generation;
     const struct sg_interface_config* config = sg_interface_at(interface_slot, generation);
     const __u32 flags = config ? config->flags : 0;
     if (flags & SG_IF_QUARANTINE) {
         return SG_REASON_QUARANTINE;
     }
     const int ready = (flags & SG_IF_READY) != 0;
-    enum sg_reason reason = (enum sg_reason)sg_parse(skb, &packet, direction);
+    enum sg_reason reason = (enum sg_reason)sg_parse(context, &packet, direction);
     if (reason != SG_REASON_NONE) {
         return reason;
     }
@@ -160,12 +160,12 @@ SG_GLOBAL int sg_slow_path(struct __sk_buff* skb, __u32 interface_slot, __u32 di
     }
     const __u64 now = sg_now();
     if (sg_has_flow_key(&packet)) {
-        reason = sg_judge_tracked(&packet, config, &side, now);
+        reason = sg_judge_tracked(&packet, config, &side, now, outcome);
         if (reason != SG_REASON_NONE) {
             return reason;
         }
     }
-    return sg_judge_new(&packet, config, &side, now);
+    return sg_judge_new(&packet, config, &side, now, outcome);
 }
 
 /*
@@ -173,9 +173,10 @@ SG_GLOBAL int sg_slow_path(struct __sk_buff* skb, __u32 interface_slot, __u32 di
  * options or IPv6 without extension headers, no fragment, not ICMP, all headers in the linear part. 0 =
  * anything else, which the slow path parses in full.
  */
-SG_INLINE int sg_fast_key(struct __sk_buff* skb, __u32 direction, struct sg_flow_key* key, __u8* tcp_flags) {
-    const __u8* data = (const __u8*)(long)skb->data;
-    const __u8* end = (const __u8*)(long)skb->data_end;
+SG_INLINE int sg_fast_key(sg_context* context, __u32 length, __u32 direction, struct sg_flow_key* key,
+                          __u8* tcp_flags) {
+    const __u8* data = (const __u8*)(long)context->data;
+    const __u8* end = (const __u8*)(long)context->data_end;
     const struct sg_ethernet* ethernet = (const struct sg_ethernet*)data;
     const __u8* transport;
     __u32 bytes; /* of the IP payload */
@@ -186,7 +187,7 @@ SG_INLINE int sg_fast_key(struct __sk_buff* skb, __u32 direction, struct sg_flow
         const struct sg_ipv4* ip = (const struct sg_ipv4*)(data + SG_ETHERNET_BYTES);
         const __u32 total = sg_ntohs(ip->total_length);
         if (ip->version_ihl != 0x45 || (ip->fragment & sg_htons(0x3fff)) || total < SG_IPV4_BYTES ||
-            SG_ETHERNET_BYTES + total > skb->len) {
+            SG_ETHERNET_BYTES + total > length) {
             return 0;
         }
         key->family = SG_IPV4;
@@ -201,7 +202,7 @@ SG_INLINE int sg_fast_key(struct __sk_buff* skb, __u32 direction, struct sg_flow
             return 0;
         }
         bytes = sg_ntohs(ip->payload_length);
-        if (SG_ETHERNET_BYTES + SG_IPV6_BYTES + bytes > skb->len) {
+        if (SG_ETHERNET_BYTES + SG_IPV6_BYTES + bytes > length) {
             return 0;
         }
         key->family = SG_IPV6;
@@ -232,13 +233,15 @@ SG_INLINE int sg_fast_key(struct __sk_buff* skb, __u32 direction, struct sg_flow
 }
 
 /* SG_REASON_TRACKED when the packet belongs to a flow that needs no second look, else SG_REASON_NONE. */
-SG_INLINE enum sg_reason sg_established(struct __sk_buff* skb, __u32 interface_slot, __u32 direction) {
+SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32 interface_slot, __u32 direction,
+                                        struct sg_outcome* outcome) {
     struct sg_flow_key key = {.interface_slot = (__u16)interface_slot};
     __u8 tcp_flags = 0;
-    if (skb->vlan_present || !sg_fast_key(skb, direction, &key, &tcp_flags)) {
+    if (sg_frame_tags(context) || !sg_fast_key(context, length, direction, &key, &tcp_flags)) {
         return SG_REASON_NONE;
     }
-    const struct sg_interface_config* config = sg_interface_at(interface_slot, sg_generation());
+    const __u64 generation = sg_generation();
+    const struct sg_interface_config* config = sg_interface_at(interface_slot, generation);
     if (!config || (config->flags & (SG_IF_READY | SG_IF_QUARANTINE)) != SG_IF_READY) {
         return SG_REASON_NONE;
     }
@@ -255,38 +258,53 @@ SG_INLINE enum sg_reason sg_established(struct __sk_buff* skb, __u32 interface_s
         (sg_flow_is_closing(state) && sg_tcp_opens(tcp_flags))) {
         return SG_REASON_NONE; /* a packet that changes the state takes the slow path */
     }
-    sg_flow_touch(flow, from_opener, skb->len, now);
-    sg_report(SG_REASON_TRACKED, flow->rule, 1, slot);
+    sg_flow_touch(flow, from_opener, length, now);
+    outcome->generation = generation;
+    outcome->rule = flow->rule;
+    outcome->flow_slot = slot;
+    outcome->tracking = SG_TRACKING_FLOW;
     return SG_REASON_TRACKED;
 }
 
-/* Judges and counts. Reasons below SG_REASON_NO_RULE let the packet pass. */
-SG_INLINE enum sg_verdict sg_pipeline(struct __sk_buff* skb, __u32 direction) {
+/* Judges, counts and reports. Reasons below SG_REASON_NO_RULE let the packet pass. */
+SG_INLINE enum sg_verdict sg_pipeline(sg_context* context, __u32 direction) {
+    const struct sg_binding* binding = 0;
     __u32 interface_slot = 0;
     if (sg_config.test_mode) {
         interface_slot = SG_READ(sg_test.interface_slot);
     } else {
-        const __u32 ifindex = skb->ifindex;
-        const struct sg_binding* binding = bpf_map_lookup_elem(&sg_ifindex, &ifindex);
+        const __u32 ifindex = sg_context_ifindex(context);
+        binding = bpf_map_lookup_elem(&sg_ifindex, &ifindex);
         interface_slot = binding ? SG_READ(binding->interface_slot) : 0;
     }
-    __u32 reason = sg_established(skb, interface_slot, direction);
+    const __u32 length = sg_frame_length(context);
+    struct sg_outcome outcome = {};
+    __u32 reason = sg_established(context, length, interface_slot, direction, &outcome);
     if (reason == SG_REASON_NONE) {
-        sg_report(SG_REASON_NONE, 0, 0, 0);
-        reason = (__u32)sg_slow_path(skb, interface_slot, direction);
+        if (binding && SG_READ(binding->since) > sg_generation()) {
+            reason = SG_REASON_ROLLED_BACK;
+        } else {
+            reason = (__u32)sg_slow_path(context, interface_slot, direction, &outcome);
+        }
         if (reason == SG_REASON_NONE || reason >= SG_REASON_MAX) {
             reason = SG_REASON_INTERNAL;
         }
-        if (sg_config.test_mode) {
-            sg_test.reason = reason;
-        }
     }
     SG_HIDE(reason);
+    outcome.reason = reason;
     const enum sg_verdict verdict = reason < SG_REASON_NO_RULE ? SG_PASS : SG_DROP;
-    struct sg_counters* counters = bpf_map_lookup_elem(&sg_counters, &interface_slot);
-    if (counters) {
-        counters->packets[direction][reason & (SG_REASON_MAX - 1)]++;
-        counters->bytes[direction][verdict] += skb->len;
+    if (sg_config.test_mode) {
+        sg_test.outcome = outcome;
+    }
+    if (!sg_config.dry_run) {
+        struct sg_counters* counters = bpf_map_lookup_elem(&sg_counters, &interface_slot);
+        if (counters) {
+            counters->packets[direction][reason & (SG_REASON_MAX - 1)]++;
+            counters->bytes[direction][verdict] += length;
+        }
+    }
+    if (sg_wants_event(interface_slot, reason)) {
+        sg_emit(context, &outcome, interface_slot, direction);
     }
     return verdict;
 }

@@ -9,8 +9,6 @@
 #include "bpf/maps.h"
 #include "bpf/packet.h"
 
-enum sg_stage { SG_STAGE_NONE = 0, SG_STAGE_ANY, SG_STAGE_CIDR, SG_STAGE_LIST, SG_STAGE_GROUP };
-
 /* The question besides the packet, and the answer; on the stack of the slow path. */
 struct sg_match {
     __u64 generation;

@@ -3,10 +3,13 @@
  * Entry points of the tcx and clsact hooks, and the programs that user space runs through
  * BPF_PROG_TEST_RUN on the same maps. Nothing is decided here.
  *
- * Directions are the workload's. At a tap or veth whose far end is the guest, sg_tc_in is attached to
- * the device's egress hook and sg_tc_out to its ingress hook; datapath/attach.cpp does that.
+ * Directions are the protected machine's. Role `workload`, a tap or veth whose far end is the guest: sg_tc_in
+ * is attached to the device's egress hook and sg_tc_out to its ingress hook. Role `host`: the other way
+ * round, and sg_xdp_in (sg_xdp.bpf.c) in place of sg_tc_in where the device can. datapath/attach.cpp does that.
  */
 #include "bpf/pipeline.h"
+
+#include "bpf/confirm.h"
 #include "bpf/sweep.h"
 
 /* -1: the next program, of whoever, decides (TCX_NEXT, and TC_ACT_UNSPEC of clsact's direct action). */
@@ -99,6 +102,20 @@ SEC("tc")
 int sg_clock(struct __sk_buff* skb) {
     const __u64 clock[2] = {bpf_jiffies64(), bpf_ktime_get_boot_ns()};
     return (int)bpf_skb_store_bytes(skb, SG_REQUEST_OFFSET, clock, sizeof(clock), 0);
+}
+
+/* Arms the timer for sg_control.confirm_until. Returns 0 or a negative errno. */
+SEC("tc")
+int sg_confirm_arm(struct __sk_buff* skb) {
+    (void)skb;
+    return sg_confirm_start();
+}
+
+/* Stops it, for good. Returns 0 or a negative errno. */
+SEC("tc")
+int sg_confirm_disarm(struct __sk_buff* skb) {
+    (void)skb;
+    return sg_confirm_stop();
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -279,12 +279,12 @@ TEST(Commit, WithoutTheSchemeTheCounterExampleIsAMixture) {
     ASSERT_TRUE(policy);
     auto plan = (*policy)->plan(change.to);
     ASSERT_TRUE(plan);
-    ASSERT_TRUE((*policy)->programs().write(plan->before, 0, plan->before.size()));
+    ASSERT_TRUE((*policy)->programs().sandbox().write(plan->before, 0, plan->before.size()));
     const EditList publish = settled_at_once(plan->publish);
     ASSERT_GE(publish.size(), 2u);
     bool mixture = false;
     for (std::size_t i = 0; i < publish.size(); ++i) {
-        ASSERT_TRUE((*policy)->programs().write(publish, i, 1));
+        ASSERT_TRUE((*policy)->programs().sandbox().write(publish, i, 1));
         const std::vector<bool> answers = judged(**policy, change.from, change.probes);
         mixture = mixture || (answers != old_answers && answers != new_answers);
     }

@@ -71,7 +71,7 @@ TEST_F(FlowTable, RecordSaysWhatHappened) {
     EXPECT_EQ(flow.packets[1], 2u);
     EXPECT_EQ(flow.bytes[0], 2 * in_tcp(kSyn).size());
     EXPECT_EQ(std::string(policy_->image().rule_id(flow.rule)).substr(0, 4), "sgr-");
-    const auto counters = policy_->programs().read_rule_counters({flow.rule});
+    const auto counters = policy_->programs().sandbox().read_rule_counters({flow.rule});
     ASSERT_TRUE(counters);
     EXPECT_EQ((*counters)[0].packets, 4u);
 }
@@ -249,7 +249,7 @@ TEST_F(FlowTable, FlushTakesWhatWasAskedFor) {
     for (const FlushRow& row : rows) {
         SCOPED_TRACE(row.name);
         fill();
-        const auto removed = policy_->programs().flush_flows(row.what);
+        const auto removed = policy_->programs().sandbox().flush_flows(row.what);
         ASSERT_TRUE(removed);
         EXPECT_EQ(*removed, row.removed);
         EXPECT_EQ(policy_->programs().live_flows().size(), 3 - row.removed);

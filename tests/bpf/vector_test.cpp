@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The packet vectors and sequences of the specification (section 12) through the real programs, state
-// compiled and committed as `sgbpf apply` does. What a later issue closes is listed by id below; a gap
-// that no longer is one fails too.
+// The packet vectors and sequences of the specification (section 12) through the real programs, of tc
+// and of XDP, state compiled and committed as `sgbpf apply` does. What a later issue closes is listed by id below; a
+// gap that no longer is one fails too.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <string>
+#include <tuple>
 
 #include "support/live_policy.hpp"
 #include "support/vectors.hpp"
@@ -29,8 +30,8 @@ const std::map<std::string, std::string> kKnownGaps = {
 
 class World {
 public:
-    World() : state_(vector_state(vector_file())) {
-        auto policy = LivePolicy::make(state_);
+    explicit World(TestPrograms::Mode mode) : state_(vector_state(vector_file())) {
+        auto policy = LivePolicy::make(state_, small_capacities(), mode);
         if (!policy) {
             ADD_FAILURE() << policy.error().message;
             return;
@@ -100,30 +101,55 @@ std::string test_name(const std::string& id) {
     return id.substr(0, 1) + id.substr(2);
 }
 
-class Vector : public testing::TestWithParam<std::size_t> {
-protected:
-    static void SetUpTestSuite() { world_ = std::make_unique<World>(); }
-    static void TearDownTestSuite() { world_.reset(); }
-    static std::unique_ptr<World> world_;
-};
-std::unique_ptr<World> Vector::world_;
+// Which case, and which programs judge it.
+using Mode = TestPrograms::Mode;
+using Case = std::tuple<std::size_t, Mode>;
 
-TEST_P(Vector, IsJudgedAsWritten) {
-    const json& vector = vector_file().at("vectors").at(GetParam());
-    SCOPED_TRACE(vector.at("title").get<std::string>() + " " + vector.at("refs").dump());
-    world_->flush();
-    expect_or_gap(vector.at("id"), world_->judge(vector, 1'000'000));
+auto cases(const char* part) {
+    return testing::Combine(testing::Range(std::size_t{0}, vector_file().at(part).size()),
+                            testing::Values(Mode::kTest, Mode::kTestXdp));
 }
 
-INSTANTIATE_TEST_SUITE_P(Spec, Vector, testing::Range(std::size_t{0}, vector_file().at("vectors").size()),
-                         [](const auto& one) { return test_name(vector_file().at("vectors").at(one.param).at("id")); });
+template <const char* const& part> std::string case_name(const testing::TestParamInfo<Case>& one) {
+    const auto& [index, mode] = one.param;
+    return test_name(vector_file().at(part).at(index).at("id")) + (mode == Mode::kTest ? "_tc" : "_xdp");
+}
+constexpr const char* kVectors = "vectors";
+constexpr const char* kSequences = "sequences";
 
-class Sequence : public testing::TestWithParam<std::size_t> {};
+class Vector : public testing::TestWithParam<Case> {
+protected:
+    static void TearDownTestSuite() { worlds().clear(); }
+    static std::map<Mode, std::unique_ptr<World>>& worlds() {
+        static std::map<Mode, std::unique_ptr<World>> made;
+        return made;
+    }
+    static World& world(Mode mode) {
+        auto& one = worlds()[mode];
+        if (!one) {
+            one = std::make_unique<World>(mode);
+        }
+        return *one;
+    }
+};
+
+TEST_P(Vector, IsJudgedAsWritten) {
+    const auto& [index, mode] = GetParam();
+    const json& vector = vector_file().at("vectors").at(index);
+    SCOPED_TRACE(vector.at("title").get<std::string>() + " " + vector.at("refs").dump());
+    world(mode).flush();
+    expect_or_gap(vector.at("id"), world(mode).judge(vector, 1'000'000));
+}
+
+INSTANTIATE_TEST_SUITE_P(Spec, Vector, cases("vectors"), case_name<kVectors>);
+
+class Sequence : public testing::TestWithParam<Case> {};
 
 TEST_P(Sequence, IsJudgedAsWritten) {
-    const json& sequence = vector_file().at("sequences").at(GetParam());
+    const auto& [index, mode] = GetParam();
+    const json& sequence = vector_file().at("sequences").at(index);
     SCOPED_TRACE(sequence.at("title").get<std::string>() + " " + sequence.at("refs").dump());
-    World world;
+    World world(mode);
     std::string difference;
     std::size_t number = 0;
     for (const json& step : sequence.at("steps")) {
@@ -144,10 +170,7 @@ TEST_P(Sequence, IsJudgedAsWritten) {
     expect_or_gap(sequence.at("id"), difference);
 }
 
-INSTANTIATE_TEST_SUITE_P(Spec, Sequence, testing::Range(std::size_t{0}, vector_file().at("sequences").size()),
-                         [](const auto& one) {
-                             return test_name(vector_file().at("sequences").at(one.param).at("id"));
-                         });
+INSTANTIATE_TEST_SUITE_P(Spec, Sequence, cases("sequences"), case_name<kSequences>);
 
 TEST(KnownGaps, NameCasesThatExist) {
     for (const auto& [id, reason] : kKnownGaps) {

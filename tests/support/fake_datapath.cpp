@@ -238,6 +238,11 @@ Result<std::uint64_t> FakeDatapath::flush_flows(const sg_flush& what) {
     return std::uint64_t{0};
 }
 
+Result<std::vector<Judged>> FakeDatapath::dry_run(const std::vector<DryRun>& packets) {
+    dry_runs.insert(dry_runs.end(), packets.begin(), packets.end());
+    return std::vector<Judged>(packets.size(), dry_run_answer);
+}
+
 Result<std::vector<MapUsage>> FakeDatapath::map_usage() {
     std::vector<MapUsage> usage;
     for (const MapInfo& info : kMaps) {

@@ -30,6 +30,8 @@ public:
     bool pinned = false;  // something was ever created
     std::vector<sg_flush> flushes;
     std::optional<Error> next_attach_error;
+    std::vector<DryRun> dry_runs;  // what was asked
+    Judged dry_run_answer;         // what is said to each
 
     Result<void> open(const Capacities& capacities, bool create) override;
     Result<bool> is_empty() override { return !pinned; }
@@ -53,6 +55,7 @@ public:
     Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
     Result<std::uint64_t> flush_flows(const sg_flush& what) override;
+    Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
     Result<std::vector<MapUsage>> map_usage() override;
 
     // Lookups as a BPF program does them. nullptr = no such element. Arrays: never nullptr within bounds.

@@ -32,7 +32,7 @@ Result<CommitStats> LivePolicy::commit(const State& state, const CommitHooks* ho
         return unexpected(std::move(next).error());
     }
     const CommitPlan plan = plan_commit(image_, *next, generation_);
-    auto stats = run_commit(*programs_, plan, hooks);
+    auto stats = run_commit(programs_->sandbox(), plan, hooks);
     if (stats) {
         state_ = state;
         image_ = std::move(*next);
@@ -42,11 +42,11 @@ Result<CommitStats> LivePolicy::commit(const State& state, const CommitHooks* ho
 }
 
 Result<void> LivePolicy::recover() {
-    auto image = repair(*programs_);
+    auto image = repair(programs_->sandbox());
     if (!image) {
         return unexpected(std::move(image).error());
     }
-    auto control = programs_->control();
+    auto control = programs_->sandbox().control();
     if (!control) {
         return unexpected(std::move(control).error());
     }
@@ -74,7 +74,7 @@ Result<std::uint64_t> LivePolicy::flush_all() {
     all.slots = capacities_.flows;
     all.family = SG_FAMILIES;
     all.any_protocol = 1;
-    return programs_->flush_flows(all);
+    return programs_->sandbox().flush_flows(all);
 }
 
 }  // namespace sgbpf::test

@@ -3,7 +3,7 @@
 add_library(sgbpf_flags INTERFACE)
 target_include_directories(sgbpf_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/userspace
                                                  ${PROJECT_SOURCE_DIR})
-target_compile_options(sgbpf_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor)
+target_compile_options(sgbpf_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wno-missing-field-initializers)
 if(SGBPF_WERROR)
     target_compile_options(sgbpf_flags INTERFACE -Werror)
 endif()

@@ -174,7 +174,7 @@ Attachment Attacher::describe(Instance& instance, const Device& device, std::uin
         attachment.problem = "no program is attached: someone removed it, or the device is a new one";
     } else if (!in || !out) {
         attachment.problem = in ? "outbound rules are not attached" : "inbound rules are not attached";
-    } else if (!binding || binding->interface_slot != slot || (slot == 0 && binding->left == 0)) {
+    } else if (!binding || binding->interface_slot != slot || (slot == 0 && (binding->flags & SG_BINDING_LEFT) == 0)) {
         attachment.problem = "the device is not bound to its interface";
     } else if (instance.build_id() != Object::build_id()) {
         attachment.problem = "the programs are those of another build of sgbpf";

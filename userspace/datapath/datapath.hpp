@@ -88,6 +88,21 @@ struct MapUsage {
     std::uint64_t bytes = 0;  // kernel memory, as fdinfo says
 };
 
+// A packet to judge without letting it happen.
+struct DryRun {
+    unsigned direction = SG_IN;
+    std::uint32_t interface_slot = 0;
+    std::vector<std::byte> frame;  // from the Ethernet header on
+    std::uint32_t length = 0;      // on the wire, if more than `frame` holds; 0 = the frame's
+    bool xdp = false;              // by the XDP programs, as where the interface is filtered there
+};
+// What a run of the real programs said.
+struct Judged {
+    bool passed = false;
+    int code = 0;  // of the hook: tc -1 = next program, 2 = drop; XDP 2 = pass, 1 = drop
+    sg_outcome outcome{};
+};
+
 class Datapath {
 public:
     virtual ~Datapath() = default;
@@ -129,6 +144,8 @@ public:
     virtual Result<sg_counters> read_counters(std::uint32_t interface_slot) = 0;  // summed over CPUs
     virtual Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) = 0;
     virtual Result<std::uint64_t> flush_flows(const sg_flush& what) = 0;  // how many were removed
+    // Judges packets, in order, by the programs of this binary on the maps in force, now. Writes no map.
+    virtual Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) = 0;
     virtual Result<std::vector<MapUsage>> map_usage() = 0;
 };
 

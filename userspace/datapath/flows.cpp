@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "datapath/clock.hpp"
-
 namespace sgbpf {
 
 namespace {
@@ -79,9 +77,8 @@ bool matches(const sg_flow& flow, const FlowFilter& filter) {
 Result<FlowSnapshot> read_flow_records(Tree& tree, const FlowFilter& filter) {
     auto records = elements<sg_flow>(tree.map(HostMap::kFlows));
     auto config = tree.config();
-    auto clock = TickClock::open();
-    if (!records || !config || !clock) {
-        return unexpected(!records ? records.error() : !config ? config.error() : clock.error());
+    if (!records || !config) {
+        return unexpected(!records ? records.error() : config.error());
     }
     FlowSnapshot snapshot;
     snapshot.ticks_per_second = config->ticks_per_second;
@@ -95,12 +92,6 @@ Result<FlowSnapshot> read_flow_records(Tree& tree, const FlowFilter& filter) {
             snapshot.flows.push_back(*flow);
         }
     }
-    // After the walk: no age is negative.
-    auto now = clock->read();
-    if (!now) {
-        return unexpected(now.error());
-    }
-    snapshot.now = now->ticks;
     return snapshot;
 }
 

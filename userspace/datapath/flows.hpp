@@ -16,6 +16,7 @@
 namespace sgbpf {
 
 // Records in use that fit the filter, in slot order. Expired ones that nobody swept yet are among them.
+// `now` is left to the caller, to be read after the walk: then no age is negative.
 Result<FlowSnapshot> read_flow_records(Tree& tree, const FlowFilter& filter);
 
 // Whether a record with this state word is a flow.

@@ -101,11 +101,12 @@ Result<sg_binding> Instance::binding(int ifindex) {
 
 Result<void> Instance::bind(int ifindex, std::uint32_t interface_slot) {
     return TypedMap<std::uint32_t, sg_binding>(ifindexes_)
-        .put(static_cast<std::uint32_t>(ifindex), sg_binding{interface_slot, 0});
+        .put(static_cast<std::uint32_t>(ifindex), sg_binding{.interface_slot = interface_slot});
 }
 
 Result<void> Instance::bind_left(int ifindex) {
-    return TypedMap<std::uint32_t, sg_binding>(ifindexes_).put(static_cast<std::uint32_t>(ifindex), sg_binding{0, 1});
+    return TypedMap<std::uint32_t, sg_binding>(ifindexes_)
+        .put(static_cast<std::uint32_t>(ifindex), sg_binding{.flags = SG_BINDING_LEFT});
 }
 
 std::string Instance::left_id(int ifindex) const {
@@ -119,7 +120,7 @@ Result<std::vector<std::pair<int, std::uint32_t>>> Instance::bindings() {
         sg_binding binding{};
         std::memcpy(&ifindex, key, sizeof(ifindex));
         std::memcpy(&binding, value, sizeof(binding));
-        if (binding.interface_slot != 0 || binding.left != 0) {
+        if (binding.interface_slot != 0 || (binding.flags & SG_BINDING_LEFT) != 0) {
             bound.emplace_back(static_cast<int>(ifindex), binding.interface_slot);
         }
     });

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "datapath/clock.hpp"
 #include "datapath/devices.hpp"
 #include "datapath/features.hpp"
 #include "datapath/flows.hpp"
@@ -20,14 +21,15 @@
 #include "datapath/link.hpp"
 #include "datapath/netns.hpp"
 #include "datapath/pins.hpp"
+#include "datapath/sandbox.hpp"
+#include "datapath/tree_datapath.hpp"
 #include "datapath/usage.hpp"
-#include "datapath/writer.hpp"
 
 namespace sgbpf {
 
 namespace {
 
-class KernelDatapath final : public Datapath {
+class KernelDatapath final : public TreeDatapath {
 public:
     explicit KernelDatapath(KernelOptions options) : options_(std::move(options)), paths_(options_.bpffs) {
         LibbpfWords::silence();
@@ -38,11 +40,6 @@ public:
     Result<Capacities> capacities() override;
     Result<Fd> lock() override;
 
-    Result<ControlState> control() override;
-    Result<RawMaps> read_maps() override;
-    Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override;
-    Result<void> set_pending(std::uint64_t generation) override;
-    Result<void> flip(std::uint64_t generation, const Digest& digest) override;
     Result<void> wait_grace_period() override { return wait_rcu_grace_period(); }
 
     Result<std::vector<Device>> devices(const std::string& netns) override;
@@ -53,14 +50,12 @@ public:
     Result<void> remove_all() override;
 
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
-    Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
-    Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
-    Result<std::uint64_t> flush_flows(const sg_flush& what) override;
+    Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
     Result<std::vector<MapUsage>> map_usage() override;
 
 private:
     // Everything but open(), is_empty(), devices() and remove_all() works on an open tree.
-    Result<Tree*> tree();
+    Result<Tree*> tree() override;
 
     KernelOptions options_;
     PinPaths paths_;
@@ -160,69 +155,6 @@ Result<Capacities> KernelDatapath::capacities() {
     return found;
 }
 
-Result<ControlState> KernelDatapath::control() {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
-    if (!record) {
-        return unexpected(record.error());
-    }
-    ControlState state;
-    state.generation = load_word((*record)->generation);
-    state.pending = load_word((*record)->pending);
-    state.ticks_per_second = (*record)->ticks_per_second;
-    static_assert(sizeof((*record)->digest) == sizeof(state.digest));
-    std::memcpy(state.digest.data(), &(*record)->digest[0], sizeof(state.digest));
-    return state;
-}
-
-Result<RawMaps> KernelDatapath::read_maps() {
-    auto open_tree = tree();
-    return open_tree ? read_policy_maps(**open_tree) : Result<RawMaps>(unexpected(open_tree.error()));
-}
-
-Result<void> KernelDatapath::write(const EditList& edits, std::size_t first, std::size_t count) {
-    auto open_tree = tree();
-    return open_tree ? write_edits(**open_tree, edits, first, count) : Result<void>(unexpected(open_tree.error()));
-}
-
-Result<void> KernelDatapath::set_pending(std::uint64_t generation) {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
-    if (!record) {
-        return unexpected(record.error());
-    }
-    store_word((*record)->pending, generation);
-    return {};
-}
-
-// Digest first: a crash between the two leaves pending set, and a reader that finds this digest with the
-// old generation reads the maps themselves.
-Result<void> KernelDatapath::flip(std::uint64_t generation, const Digest& digest) {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
-    if (!record) {
-        return unexpected(record.error());
-    }
-    std::array<std::uint64_t, sizeof(Digest) / 8> words{};
-    std::memcpy(words.data(), digest.data(), sizeof(digest));
-    static_assert(offsetof(sg_control, digest) % 8 == 0);
-    auto* stored = reinterpret_cast<std::uint64_t*>(&(*record)->digest[0]);
-    for (std::size_t i = 0; i < words.size(); ++i) {
-        store_word(stored[i], words[i]);
-    }
-    store_word((*record)->generation, generation);
-    return {};
-}
-
 Result<std::vector<Device>> KernelDatapath::devices(const std::string& netns) {
     auto found = netns_by_name(netns, options_.netns_dir);
     if (!found) {
@@ -264,45 +196,29 @@ Result<void> KernelDatapath::remove_all() {
 
 Result<FlowSnapshot> KernelDatapath::read_flows(const FlowFilter& filter) {
     auto open_tree = tree();
-    return open_tree ? read_flow_records(**open_tree, filter) : Result<FlowSnapshot>(unexpected(open_tree.error()));
-}
-
-Result<sg_counters> KernelDatapath::read_counters(std::uint32_t interface_slot) {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
+    auto clock = TickClock::open();
+    if (!open_tree || !clock) {
+        return unexpected(open_tree ? clock.error() : open_tree.error());
     }
-    std::array<std::uint64_t, sizeof(sg_counters) / 8> sums{};
-    auto summed = sum_over_cpus((*open_tree)->map(HostMap::kCounters), interface_slot, sums);
-    if (!summed) {
-        return unexpected(summed.error());
-    }
-    sg_counters counters{};
-    std::memcpy(&counters, sums.data(), sizeof(counters));
-    return counters;
-}
-
-Result<std::vector<sg_rule_counters>> KernelDatapath::read_rule_counters(const std::vector<std::uint32_t>& slots) {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    std::vector<sg_rule_counters> all;
-    all.reserve(slots.size());
-    for (const std::uint32_t slot : slots) {
-        std::array<std::uint64_t, sizeof(sg_rule_counters) / 8> sums{};
-        auto summed = sum_over_cpus((*open_tree)->map(HostMap::kRuleCounts), slot, sums);
-        if (!summed) {
-            return unexpected(summed.error());
+    auto snapshot = read_flow_records(**open_tree, filter);
+    if (snapshot) {
+        auto now = clock->read();
+        if (!now) {
+            return unexpected(now.error());
         }
-        all.push_back({sums[0], sums[1]});
+        snapshot->now = now->ticks;
     }
-    return all;
+    return snapshot;
 }
 
-Result<std::uint64_t> KernelDatapath::flush_flows(const sg_flush& what) {
+Result<std::vector<Judged>> KernelDatapath::dry_run(const std::vector<DryRun>& packets) {
     auto open_tree = tree();
-    return open_tree ? flush_flow_records(**open_tree, what) : Result<std::uint64_t>(unexpected(open_tree.error()));
+    auto clock = TickClock::open();
+    if (!open_tree || !clock) {
+        return unexpected(open_tree ? clock.error() : open_tree.error());
+    }
+    auto now = clock->read();
+    return now ? dry_run_on(**open_tree, packets, now->ticks) : Result<std::vector<Judged>>(unexpected(now.error()));
 }
 
 Result<std::vector<MapUsage>> KernelDatapath::map_usage() {

@@ -7,6 +7,7 @@
 #include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <sgbpf/abi/config.h>
+#include <sgbpf/abi/event.h>
 #include <sgbpf/abi/flow.h>
 #include <sgbpf/abi/verdict.h>
 #include <sys/mman.h>
@@ -30,7 +31,7 @@ constexpr std::uint32_t bpf_type(MapKind kind) {
     return 0;
 }
 
-constexpr std::size_t kOwnMaps = 7;
+constexpr std::size_t kOwnMaps = 10;
 
 constexpr auto kHostMapSpecs = [] {
     std::array<MapSpec, kMaps.size() + kOwnMaps> specs{};
@@ -48,6 +49,9 @@ constexpr auto kHostMapSpecs = [] {
     own(HostMap::kRuleCounts,
         {"sg_rule_counts", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(sg_rule_counters), &Capacities::rules});
     own(HostMap::kSweep, {"sg_sweep", BPF_MAP_TYPE_ARRAY, 4, 0, nullptr});
+    own(HostMap::kConfirm, {"sg_confirm", BPF_MAP_TYPE_ARRAY, 4, 0, nullptr});
+    own(HostMap::kEvents, {"sg_events", BPF_MAP_TYPE_RINGBUF, 0, 0, nullptr});
+    own(HostMap::kEventCounts, {"sg_event_counts", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(sg_event_counts), nullptr});
     return specs;
 }();
 

@@ -22,13 +22,24 @@ namespace sgbpf {
 struct MapSpec {
     std::string_view name;
     std::uint32_t type;                    // enum bpf_map_type
-    std::size_t key_bytes;                 // 0: a queue
-    std::size_t value_bytes;               // 0: private to the programs, not checked
-    std::uint32_t Capacities::* capacity;  // nullptr: one element
+    std::size_t key_bytes;                 // 0: a queue or ring
+    std::size_t value_bytes;               // 0: private to the programs, or a ring; not checked
+    std::uint32_t Capacities::* capacity;  // nullptr: as bpf/maps.h says
 };
 
 // Maps shared by all namespaces: first those of kMaps, in its order, then these.
-enum class HostMap : std::uint8_t { kControl, kFlowIndex, kFlows, kFlowFree, kCounters, kRuleCounts, kSweep };
+enum class HostMap : std::uint8_t {
+    kControl,
+    kFlowIndex,
+    kFlows,
+    kFlowFree,
+    kCounters,
+    kRuleCounts,
+    kSweep,
+    kConfirm,
+    kEvents,
+    kEventCounts
+};
 std::span<const MapSpec> host_map_specs();
 constexpr std::size_t map_position(MapId id) {
     return static_cast<std::size_t>(id);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The only file that includes the skeleton: it holds the object file as bytes.
+// The only file that includes the skeletons: they hold the object files as bytes.
 #include "datapath/object.hpp"
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "sg_tc.skel.h"
+#include "sg_xdp.skel.h"
 
 #include "datapath/features.hpp"
 #include "datapath/libbpf_words.hpp"
@@ -43,13 +44,38 @@ Error load_error(int failed, const LibbpfWords& words) {
 
 }  // namespace
 
+// One of the two skeletons, which libbpf's tool gives unrelated types.
 struct Object::Skeleton {
-    sg_tc* object = nullptr;
+    sg_tc* tc = nullptr;
+    sg_xdp* xdp = nullptr;
 
     Skeleton() = default;
     Skeleton(const Skeleton&) = delete;
     Skeleton& operator=(const Skeleton&) = delete;
-    ~Skeleton() { sg_tc__destroy(object); }
+    ~Skeleton() {
+        sg_tc__destroy(tc);
+        sg_xdp__destroy(xdp);
+    }
+
+    bool open(ObjectKind kind) {
+        if (kind == ObjectKind::kTc) {
+            tc = sg_tc__open();
+        } else {
+            xdp = sg_xdp__open();
+        }
+        return tc != nullptr || xdp != nullptr;
+    }
+    [[nodiscard]] bpf_object* object() const { return tc != nullptr ? tc->obj : xdp->obj; }
+    int load(const sg_config& config) const {
+        // The skeletons declare types of their own for the same records.
+        static_assert(sizeof(tc->rodata->sg_config) == sizeof(config) &&
+                      sizeof(xdp->rodata->sg_config) == sizeof(config));
+        void* constants =
+            tc != nullptr ? static_cast<void*>(&tc->rodata->sg_config) : static_cast<void*>(&xdp->rodata->sg_config);
+        std::memcpy(constants, &config, sizeof(config));
+        return tc != nullptr ? sg_tc__load(tc) : sg_xdp__load(xdp);
+    }
+    [[nodiscard]] sg_test& test() const { return tc != nullptr ? tc->bss->sg_test : xdp->bss->sg_test; }
 };
 
 Object::Object(std::unique_ptr<Skeleton> skeleton) : skeleton_(std::move(skeleton)) {}
@@ -97,11 +123,10 @@ Result<void> choose_maps(bpf_object* object, const Object::Request& request) {
 Result<Object> Object::load(const Request& request) {
     const LibbpfWords words;
     auto skeleton = std::make_unique<Skeleton>();
-    skeleton->object = sg_tc__open();
-    if (skeleton->object == nullptr) {
+    if (!skeleton->open(request.kind)) {
         return unexpected(load_error(errno, words));
     }
-    bpf_object* object = skeleton->object->obj;
+    bpf_object* object = skeleton->object();
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, object) {
         const bool wanted = std::find(request.programs.begin(), request.programs.end(), bpf_program__name(program)) !=
@@ -112,9 +137,7 @@ Result<Object> Object::load(const Request& request) {
     if (!chosen) {
         return unexpected(chosen.error());
     }
-    static_assert(sizeof(skeleton->object->rodata->sg_config) == sizeof(sg_config));
-    std::memcpy(&skeleton->object->rodata->sg_config, &request.config, sizeof(sg_config));
-    const int failed = sg_tc__load(skeleton->object);
+    const int failed = skeleton->load(request.config);
     if (failed != 0) {
         return unexpected(load_error(-failed, words));
     }
@@ -122,24 +145,45 @@ Result<Object> Object::load(const Request& request) {
 }
 
 int Object::program(std::string_view name) const {
-    const bpf_program* program = bpf_object__find_program_by_name(skeleton_->object->obj, std::string(name).c_str());
+    const bpf_program* program = bpf_object__find_program_by_name(skeleton_->object(), std::string(name).c_str());
     return program == nullptr ? -1 : bpf_program__fd(program);
 }
 
 int Object::map(std::string_view name) const {
-    const bpf_map* map = bpf_object__find_map_by_name(skeleton_->object->obj, std::string(name).c_str());
+    const bpf_map* map = bpf_object__find_map_by_name(skeleton_->object(), std::string(name).c_str());
     return map == nullptr ? -1 : bpf_map__fd(map);
+}
+
+std::vector<std::string> Object::program_names(ObjectKind kind) {
+    Skeleton skeleton;
+    std::vector<std::string> names;
+    if (skeleton.open(kind)) {
+        bpf_program* program = nullptr;
+        bpf_object__for_each_program(program, skeleton.object()) {
+            names.emplace_back(bpf_program__name(program));
+        }
+    }
+    return names;
+}
+
+sg_test& Object::test() const {
+    return skeleton_->test();
 }
 
 std::string Object::build_id() {
     static const std::string id = [] {
         // FNV-1a, 64 bits: tells builds apart, protects from nothing.
-        std::size_t size = 0;
-        const auto* bytes = static_cast<const unsigned char*>(sg_tc__elf_bytes(&size));
         std::uint64_t hash = 0xcbf29ce484222325U;
-        for (std::size_t i = 0; i < size; ++i) {
-            hash = (hash ^ bytes[i]) * 0x100000001b3U;
-        }
+        const auto add = [&hash](const void* bytes, std::size_t size) {
+            for (std::size_t i = 0; i < size; ++i) {
+                hash = (hash ^ static_cast<const unsigned char*>(bytes)[i]) * 0x100000001b3U;
+            }
+        };
+        std::size_t size = 0;
+        const void* tc = sg_tc__elf_bytes(&size);
+        add(tc, size);
+        const void* xdp = sg_xdp__elf_bytes(&size);
+        add(xdp, size);
         return fmt::format("{:016x}", hash);
     }();
     return id;

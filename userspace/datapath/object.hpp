@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The BPF object of this binary, loaded: which programs, on which maps. Hides the skeleton.
+// The BPF objects of this binary, loaded: which programs, on which maps. Hides the skeletons.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,13 @@
 
 namespace sgbpf {
 
+// Programs for tcx and clsact, with those that user space runs; or for XDP. Both know the same maps.
+enum class ObjectKind { kTc, kXdp };
+
 class Object {
 public:
     struct Request {
+        ObjectKind kind = ObjectKind::kTc;
         std::vector<std::string_view> programs;              // the others are left out
         std::vector<std::pair<std::string_view, int>> maps;  // use these (borrowed descriptors)
         std::optional<Capacities> create;                    // set: create the other maps, of these sizes
@@ -37,8 +41,13 @@ public:
     // Descriptors stay the object's. -1: was not asked for.
     [[nodiscard]] int program(std::string_view name) const;
     [[nodiscard]] int map(std::string_view name) const;
+    // Inputs and outcome of a run in test_mode: the object's own memory.
+    [[nodiscard]] sg_test& test() const;
 
-    // What tells this binary's programs from an older one's: a hash of the object file, 16 hex.
+    // Names of all programs of the object file.
+    static std::vector<std::string> program_names(ObjectKind kind);
+
+    // What tells this binary's programs from an older one's: a hash of the object files, 16 hex.
     static std::string build_id();
 
 private:

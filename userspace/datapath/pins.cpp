@@ -2,7 +2,7 @@
 /*
  * Layout, below <bpffs>/sgbpf:
  *
- *   v1/                           v + SG_ABI_VERSION
+ *   v2/                           v + SG_ABI_VERSION
  *     maps/<map>                  maps all namespaces share; sg_sweep holds the sweeper's timer
  *     ns-<netns inode>/           one per network namespace with attached devices
  *       sg_tc_in  sg_tc_out       programs
@@ -19,7 +19,7 @@
  * take none and see a directory before or after a rename, never half of one.
  *
  * Invariants:
- *   I1  v1/ and v1/ns-* are complete: they appear by rename(2) from staging when all is in them, the
+ *   I1  v2/ and v2/ns-* are complete: they appear by rename(2) from staging when all is in them, the
  *       free list is filled and the sweeper runs. What is under staging belongs to nobody and is removed
  *       by the next create or remove.
  *   I2  A device bound in sg_ifindex before its links exist, and until they are gone: an attached
@@ -37,12 +37,15 @@
  *   unbind:   links renamed, bound   -> the device drops by a slot without rules; unbind again
  *   detach:   after one link         -> one direction left; detach again
  *             links gone, bound      -> binding without links
- *   remove:   before the rename      -> v1 with fewer attachments; remove again
+ *   remove:   before the rename      -> v2 with fewer attachments; remove again
  *             after it               -> staging, removed by the next create or remove
  */
 #include "datapath/pins.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -56,20 +59,8 @@ namespace {
 
 constexpr std::string_view kInstancePrefix = "ns-";
 
-// Fills the free list and starts the sweeper of maps that nobody has seen yet.
-Result<void> start_flow_table(Object& object, const Capacities& capacities) {
-    const std::vector<std::byte> frame(64);
-    auto filled = run_program(object.program("sg_fill"), "sg_fill", frame);
-    if (!filled) {
-        return unexpected(filled.error());
-    }
-    // Slot 0 of the records stays unused.
-    if (filled->verdict != capacities.flows - 1) {
-        return unexpected(
-            make_error(ErrorCode::kSystem, fmt::format("fill the list of free flow slots: {} of {} went in",
-                                                       filled->verdict, capacities.flows - 1)));
-    }
-    auto started = run_program(object.program("sg_sweep_start"), "sg_sweep_start", frame);
+Result<void> start_sweeper(Object& object) {
+    auto started = run_program(object.program("sg_sweep_start"), "sg_sweep_start", std::vector<std::byte>(64));
     if (!started) {
         return unexpected(started.error());
     }
@@ -160,6 +151,22 @@ Result<Tree> Tree::open(const PinPaths& paths) {
     return tree;
 }
 
+Result<Tree> Tree::adopt(const Object& object) {
+    std::vector<Map> maps;
+    for (const MapSpec& spec : host_map_specs()) {
+        Fd fd(::fcntl(object.map(spec.name), F_DUPFD_CLOEXEC, 3));
+        if (!fd.valid()) {
+            return unexpected(kernel_error(fmt::format("take map {}", spec.name), errno));
+        }
+        auto map = Map::adopt(std::move(fd), spec);
+        if (!map) {
+            return unexpected(map.error());
+        }
+        maps.push_back(std::move(*map));
+    }
+    return Tree(std::move(maps));
+}
+
 Result<Tree> Tree::create(const PinPaths& paths, const Capacities& capacities) {
     const auto stage = [&]() -> Result<void> {
         auto made = in_order(
@@ -176,7 +183,8 @@ Result<Tree> Tree::create(const PinPaths& paths, const Capacities& capacities) {
         request.programs = {"sg_fill", "sg_sweep_start"};
         request.create = capacities;
         request.create->ifindexes = 1;  // of no use here: every namespace makes its own
-        request.config = sg_config{SG_ABI_VERSION, *ticks, capacities.flows, 0};
+        request.config =
+            sg_config{.abi_version = SG_ABI_VERSION, .ticks_per_second = *ticks, .flow_slots = capacities.flows};
         auto object = Object::load(request);
         if (!object) {
             return unexpected(object.error());
@@ -187,23 +195,13 @@ Result<Tree> Tree::create(const PinPaths& paths, const Capacities& capacities) {
                 return pinned;
             }
         }
-        sg_control control{};
-        control.abi_version = SG_ABI_VERSION;
-        control.ticks_per_second = *ticks;
-        const std::uint32_t zero = 0;
-        auto control_fd = open_pin(paths.staging() + "/maps/sg_control");
-        if (!control_fd) {
-            return unexpected(control_fd.error());
+        auto tree = adopt(*object);
+        if (!tree) {
+            return unexpected(tree.error());
         }
-        auto map = Map::adopt(std::move(*control_fd), host_map_specs()[map_position(HostMap::kControl)]);
-        if (!map) {
-            return unexpected(map.error());
-        }
-        auto written = map_update(*map, &zero, &control);
-        if (!written) {
-            return written;
-        }
-        auto started = start_flow_table(*object, capacities);
+        auto started =
+            in_order([&] { return tree->initialise(*ticks); }, [&] { return fill_free_list(*object, capacities); },
+                     [&] { return start_sweeper(*object); });
         if (!started) {
             return started;
         }
@@ -216,6 +214,28 @@ Result<Tree> Tree::create(const PinPaths& paths, const Capacities& capacities) {
         return unexpected(staged.error());
     }
     return open(paths);
+}
+
+Result<void> fill_free_list(Object& object, const Capacities& capacities) {
+    auto filled = run_program(object.program("sg_fill"), "sg_fill", std::vector<std::byte>(64));
+    if (!filled) {
+        return unexpected(filled.error());
+    }
+    // Slot 0 of the records stays unused.
+    if (filled->verdict != capacities.flows - 1) {
+        return unexpected(
+            make_error(ErrorCode::kSystem, fmt::format("fill the list of free flow slots: {} of {} went in",
+                                                       filled->verdict, capacities.flows - 1)));
+    }
+    return {};
+}
+
+Result<void> Tree::initialise(std::uint32_t ticks_per_second) {
+    sg_control record{};
+    record.abi_version = SG_ABI_VERSION;
+    record.ticks_per_second = ticks_per_second;
+    const std::uint32_t zero = 0;
+    return map_update(map(HostMap::kControl), &zero, &record);
 }
 
 std::vector<std::pair<std::string_view, int>> Tree::reuse() const {
@@ -239,7 +259,9 @@ Result<sg_config> Tree::config() {
     if (!record) {
         return unexpected(record.error());
     }
-    return sg_config{SG_ABI_VERSION, (*record)->ticks_per_second, map(HostMap::kFlows).max_entries(), 0};
+    return sg_config{.abi_version = SG_ABI_VERSION,
+                     .ticks_per_second = (*record)->ticks_per_second,
+                     .flow_slots = map(HostMap::kFlows).max_entries()};
 }
 
 Result<std::vector<std::uint64_t>> instance_inodes(const PinPaths& paths) {

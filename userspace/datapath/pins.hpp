@@ -25,7 +25,7 @@ public:
     explicit PinPaths(std::string bpffs) : bpffs_(std::move(bpffs)) {}
     [[nodiscard]] const std::string& bpffs() const { return bpffs_; }
     [[nodiscard]] std::string root() const { return bpffs_ + "/sgbpf"; }
-    [[nodiscard]] std::string version() const;  // "v1"
+    [[nodiscard]] std::string version() const;  // "v" + SG_ABI_VERSION
     [[nodiscard]] std::string tree() const { return root() + "/" + version(); }
     [[nodiscard]] std::string staging() const { return root() + "/staging"; }
     [[nodiscard]] std::string maps() const { return tree() + "/maps"; }
@@ -63,6 +63,10 @@ public:
     static Result<Tree> open(const PinPaths& paths);
     // Makes the tree, complete or not at all. Precondition: open() said kNotFound.
     static Result<Tree> create(const PinPaths& paths, const Capacities& capacities);
+    // The maps that a loaded object made, pinned nowhere.
+    static Result<Tree> adopt(const Object& object);
+    // Writes sg_control of maps that nobody has seen yet.
+    Result<void> initialise(std::uint32_t ticks_per_second);
 
     Map& map(MapId id) { return maps_[map_position(id)]; }
     Map& map(HostMap id) { return maps_[map_position(id)]; }
@@ -77,6 +81,9 @@ private:
     explicit Tree(std::vector<Map> maps) : maps_(std::move(maps)) {}
     std::vector<Map> maps_;
 };
+
+// Puts every record slot of new maps on the free list. `object` has program sg_fill.
+Result<void> fill_free_list(Object& object, const Capacities& capacities);
 
 // Programs and ifindex map of one network namespace, and the directory of its links.
 class Instance {

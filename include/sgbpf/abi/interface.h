@@ -61,15 +61,24 @@ struct sg_interface {
 SG_ABI_SIZE(struct sg_interface, 192);
 SG_ABI_OFFSET(struct sg_interface, config, 64);
 
+enum sg_binding_flags {
+    SG_BINDING_LEFT = 1 << 0, /* its interface left; it stays attached and drops all but the exempt list */
+    SG_BINDING_HOST = 1 << 1, /* role host: rules `in` are judged where packets arrive at the device */
+};
+
 /*
- * Value of sg_ifindex; 0 = the device is not bound to an interface. `left` = 1 (user space only): its
- * interface left, it stays attached and drops all but the exempt list.
+ * Value of sg_ifindex; interface_slot 0 = the device is not bound to an interface. Flags are for user
+ * space only.
+ *
+ * `since`: the generation of the unconfirmed commit that attached the device, 0 = none. While an earlier
+ * generation is in force, that commit was rolled back: everything passes, as before it.
  */
 struct sg_binding {
     __u32 interface_slot;
-    __u32 left;
+    __u32 flags; /* enum sg_binding_flags */
+    __u64 since;
 };
-SG_ABI_SIZE(struct sg_binding, 8);
+SG_ABI_SIZE(struct sg_binding, 16);
 
 /* The flow key stores the slot in 16 bits. */
 #define SG_MAX_INTERFACES 65535

@@ -16,6 +16,7 @@ enum sg_verdict { SG_PASS = 0, SG_DROP = 1 };
     X(3, EXEMPT, "unfiltered", SG_PASS, "traffic that groups never filter (SG-6.1)")                                   \
     X(4, RELATED, "related-icmp", SG_PASS, "an ICMP error about a tracked flow (SG-5.36)")                             \
     X(5, FRAGMENT, "fragment-context", SG_PASS, "a fragment of an admitted datagram (SG-5.54)")                        \
+    X(6, ROLLED_BACK, "rolled-back", SG_PASS, "the apply that attached the device was undone: it passes as before")    \
     X(16, NO_RULE, "no-rule", SG_DROP, "no rule of any group of the interface admits it (SG-4.4)")                     \
     X(17, SOURCE_DEST, "source-dest-check", SG_DROP, "the local address is not one of the interface (SG-1.32)")        \
     X(18, NOT_READY, "not-ready", SG_DROP, "no complete rule set is loaded for the interface (SG-13.3)")               \
@@ -50,3 +51,29 @@ struct sg_counters {
     __u64 bytes[SG_DIRECTIONS][2];
 };
 SG_ABI_SIZE(struct sg_counters, 544);
+
+/* Where the rule was found: the order in which a policy is asked (ARCHITECTURE.md, "Match"). */
+enum sg_stage { SG_STAGE_NONE = 0, SG_STAGE_ANY, SG_STAGE_CIDR, SG_STAGE_LIST, SG_STAGE_GROUP };
+
+/* Whether a packet that passes belongs to an entry, and if not, why not. */
+enum sg_tracking {
+    SG_TRACKING_NONE = 0,         /* dropped, or decided without rules and state */
+    SG_TRACKING_FLOW = 1,         /* belongs to an entry that was there */
+    SG_TRACKING_OPENED = 2,       /* opened an entry */
+    SG_TRACKING_OPEN_RULES = 3,   /* not tracked: 0/0 rules in both directions admit it (SG-5.11..5.17) */
+    SG_TRACKING_NO_OPENER = 4,    /* not tracked: this packet opens no flow (SG-5.8, 5.5, 13.19) */
+    SG_TRACKING_GROUP_TARGET = 5, /* not tracked: to a multicast or broadcast address (SG-5.65) */
+    SG_TRACKING_AH = 6,           /* not tracked: admitted by a rule about the authentication header */
+};
+
+/* What one run of a program decided. */
+struct sg_outcome {
+    __u64 generation; /* that the packet was judged by; 0 = the established path, which asks no rules */
+    __u32 reason;     /* enum sg_reason */
+    __u32 rule;       /* slot of the rule that admits the packet or admitted its flow, 0 = none */
+    __u32 flow_slot;  /* of the entry it belongs to or opened, 0 = none */
+    __u8 tracking;    /* enum sg_tracking */
+    __u8 stage;       /* enum sg_stage; 0 = rules were not asked, or none admits it */
+    __u16 pad;
+};
+SG_ABI_SIZE(struct sg_outcome, 24);

@@ -22,13 +22,43 @@ struct sg_versioned {
 };
 SG_ABI_SIZE(struct sg_versioned, 16);
 
-/* Map sg_control, one element: what the whole host shares. */
+enum sg_confirm_state {
+    SG_CONFIRM_NONE = 0,
+    SG_CONFIRM_ARMED = 1,       /* the commit in force is undone at confirm_until */
+    SG_CONFIRM_ROLLED_BACK = 2, /* it was; user space has not cleaned up after it yet */
+};
+
+/*
+ * Map sg_control, one element: what the whole host shares.
+ *
+ *   offset size
+ *        0    8  generation: the only word a commit flips; 0 = nothing ever committed
+ *        8    8  pending: generation being written, 0 = none. Set without confirm_state: a commit was
+ *                interrupted, repair first
+ *       16    8  monitor: SG_MONITOR_* (event.h); 0 = nobody listens
+ *       24    4  abi_version
+ *       28    4  ticks_per_second
+ *       32   32  digest: of the image in force; tells whether a cached copy is current
+ *       64    8  confirm_state: enum sg_confirm_state, changed by compare-and-exchange
+ *       72    8  confirm_from: generation to go back to
+ *       80    8  confirm_until: CLOCK_BOOTTIME, nanoseconds
+ *       88    8  pad
+ *       96   32  digest_before: of the image of confirm_from
+ */
 struct sg_control {
-    __u64 generation;  /* the only word a commit flips; 0 = nothing ever committed */
-    __u64 pending;     /* generation being written, 0 = none; non-zero after a crash: repair first */
-    __u8 digest[32];   /* of the image in force: tells whether a cached copy is current */
+    __u64 generation;
+    __u64 pending;
+    __u64 monitor;
     __u32 abi_version; /* SG_ABI_VERSION */
     __u32 ticks_per_second;
+    __u8 digest[32];
+    __u64 confirm_state;
+    __u64 confirm_from;
+    __u64 confirm_until;
     __u64 pad;
+    __u8 digest_before[32];
 };
-SG_ABI_SIZE(struct sg_control, 64);
+SG_ABI_SIZE(struct sg_control, 128);
+SG_ABI_OFFSET(struct sg_control, monitor, 16);
+SG_ABI_OFFSET(struct sg_control, digest, 32);
+SG_ABI_OFFSET(struct sg_control, confirm_state, 64);

@@ -18,7 +18,7 @@ class Attachments : public AttachFixture {
 protected:
     [[nodiscard]] std::size_t instances() const {
         std::size_t count = 0;
-        for (const auto& entry : std::filesystem::directory_iterator(bpffs() + "/sgbpf/v1")) {
+        for (const auto& entry : std::filesystem::directory_iterator(bpffs() + "/sgbpf/v2")) {
             count += entry.path().filename().string().starts_with("ns-") ? 1 : 0;
         }
         return count;
@@ -206,7 +206,7 @@ TEST_F(Attachments, AClsactDeviceCanBeLeftAndTakenBack) {
 TEST_F(Attachments, ABindingWithoutAProgramIsTold) {
     add_veth("web0", "guest0");
     attached(request("web0"));
-    shell(fmt::format("rm {}/sgbpf/v1/ns-*/links/*", bpffs()));
+    shell(fmt::format("rm {}/sgbpf/v2/ns-*/links/*", bpffs()));
     const Attachment seen = by_id()[id(1)];
     EXPECT_EQ(seen.device.name, "web0");
     EXPECT_NE(seen.problem.find("no program is attached"), std::string::npos) << seen.problem;

@@ -34,7 +34,7 @@ protected:
         ::waitpid(child, &status, 0);
         return WIFEXITED(status) && WEXITSTATUS(status) == 0;
     }
-    [[nodiscard]] std::string maps_directory() const { return bpffs() + "/sgbpf/v1/maps"; }
+    [[nodiscard]] std::string maps_directory() const { return bpffs() + "/sgbpf/v2/maps"; }
 };
 
 bpf_map_info info_of(const std::string& path) {
@@ -75,8 +75,8 @@ TEST_F(TreeTest, CreatesTheMapsThatUserSpaceAndProgramsAgreeOn) {
         EXPECT_EQ(info.name, row.name);
         EXPECT_EQ((info.map_flags & BPF_F_MMAPABLE) != 0, row.kind == MapKind::kArray);
     }
-    for (const char* own :
-         {"sg_control", "sg_flow_index", "sg_flows", "sg_flow_free", "sg_counters", "sg_rule_counts", "sg_sweep"}) {
+    for (const char* own : {"sg_control", "sg_flow_index", "sg_flows", "sg_flow_free", "sg_counters", "sg_rule_counts",
+                            "sg_sweep", "sg_confirm", "sg_events", "sg_event_counts"}) {
         names.insert(own);
     }
     std::set<std::string> pinned;
@@ -155,17 +155,17 @@ TEST_F(TreeTest, KeepsPinnedSizesAndReportsThem) {
 
 TEST_F(TreeTest, RefusesPinsOfAnotherVersion) {
     loaded();
-    std::filesystem::rename(bpffs() + "/sgbpf/v1", bpffs() + "/sgbpf/v2");
+    std::filesystem::rename(bpffs() + "/sgbpf/v2", bpffs() + "/sgbpf/v9");
     auto datapath = make_kernel_datapath(options());
     EXPECT_FALSE(datapath->is_empty().value());
     for (const bool create : {false, true}) {
         const auto opened = datapath->open(small_capacities(), create);
         ASSERT_FALSE(opened);
         EXPECT_EQ(opened.error().code, ErrorCode::kUnsupported);
-        EXPECT_NE(opened.error().message.find("sgbpf/v2 was pinned by another version"), std::string::npos)
+        EXPECT_NE(opened.error().message.find("sgbpf/v9 was pinned by another version"), std::string::npos)
             << opened.error().message;
     }
-    EXPECT_TRUE(std::filesystem::exists(bpffs() + "/sgbpf/v2/maps/sg_control"));
+    EXPECT_TRUE(std::filesystem::exists(bpffs() + "/sgbpf/v9/maps/sg_control"));
 }
 
 TEST_F(TreeTest, RefusesMapsOfAnotherLayout) {
@@ -178,7 +178,7 @@ TEST_F(TreeTest, RefusesMapsOfAnotherLayout) {
     auto opened = make_kernel_datapath(options())->open(small_capacities(), true);
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().code, ErrorCode::kUnsupported);
-    EXPECT_NE(opened.error().message.find("layout 2"), std::string::npos) << opened.error().message;
+    EXPECT_NE(opened.error().message.find("layout 3"), std::string::npos) << opened.error().message;
 }
 
 TEST_F(TreeTest, RefusesAPinThatIsAnotherMap) {

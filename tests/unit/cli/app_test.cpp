@@ -44,6 +44,9 @@ public:
         return kernel_.read_rule_counters(slots);
     }
     Result<std::uint64_t> flush_flows(const sg_flush& what) override { return kernel_.flush_flows(what); }
+    Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override {
+        return kernel_.dry_run(packets);
+    }
     Result<std::vector<MapUsage>> map_usage() override { return kernel_.map_usage(); }
 
 private:

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "datapath/tree_datapath.hpp"
+
+#include <array>
+#include <cstring>
+
+#include "datapath/flows.hpp"
+#include "datapath/usage.hpp"
+#include "datapath/writer.hpp"
+
+namespace sgbpf {
+
+Result<ControlState> TreeDatapath::control() {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    ControlState state;
+    state.generation = load_word((*record)->generation);
+    state.pending = load_word((*record)->pending);
+    state.ticks_per_second = (*record)->ticks_per_second;
+    static_assert(sizeof((*record)->digest) == sizeof(state.digest));
+    std::memcpy(state.digest.data(), &(*record)->digest[0], sizeof(state.digest));
+    return state;
+}
+
+Result<RawMaps> TreeDatapath::read_maps() {
+    auto open_tree = tree();
+    return open_tree ? read_policy_maps(**open_tree) : Result<RawMaps>(unexpected(open_tree.error()));
+}
+
+Result<void> TreeDatapath::write(const EditList& edits, std::size_t first, std::size_t count) {
+    auto open_tree = tree();
+    return open_tree ? write_edits(**open_tree, edits, first, count) : Result<void>(unexpected(open_tree.error()));
+}
+
+Result<void> TreeDatapath::set_pending(std::uint64_t generation) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    store_word((*record)->pending, generation);
+    return {};
+}
+
+// Digest first: a crash between the two leaves pending set, and a reader that finds this digest with the
+// old generation reads the maps themselves.
+Result<void> TreeDatapath::flip(std::uint64_t generation, const Digest& digest) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    std::array<std::uint64_t, sizeof(Digest) / 8> words{};
+    std::memcpy(words.data(), digest.data(), sizeof(digest));
+    static_assert(offsetof(sg_control, digest) % 8 == 0);
+    auto* stored = reinterpret_cast<std::uint64_t*>(&(*record)->digest[0]);
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        store_word(stored[i], words[i]);
+    }
+    store_word((*record)->generation, generation);
+    return {};
+}
+
+Result<sg_counters> TreeDatapath::read_counters(std::uint32_t interface_slot) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    std::array<std::uint64_t, sizeof(sg_counters) / 8> sums{};
+    auto summed = sum_over_cpus((*open_tree)->map(HostMap::kCounters), interface_slot, sums);
+    if (!summed) {
+        return unexpected(summed.error());
+    }
+    sg_counters counters{};
+    std::memcpy(&counters, sums.data(), sizeof(counters));
+    return counters;
+}
+
+Result<std::vector<sg_rule_counters>> TreeDatapath::read_rule_counters(const std::vector<std::uint32_t>& slots) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    std::vector<sg_rule_counters> all;
+    all.reserve(slots.size());
+    for (const std::uint32_t slot : slots) {
+        std::array<std::uint64_t, sizeof(sg_rule_counters) / 8> sums{};
+        auto summed = sum_over_cpus((*open_tree)->map(HostMap::kRuleCounts), slot, sums);
+        if (!summed) {
+            return unexpected(summed.error());
+        }
+        all.push_back({sums[0], sums[1]});
+    }
+    return all;
+}
+
+Result<std::uint64_t> TreeDatapath::flush_flows(const sg_flush& what) {
+    auto open_tree = tree();
+    return open_tree ? flush_flow_records(**open_tree, what) : Result<std::uint64_t>(unexpected(open_tree.error()));
+}
+
+}  // namespace sgbpf

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The part of the seam that is about maps, for pinned and for private ones alike.
+#pragma once
+
+#include "datapath/datapath.hpp"
+#include "datapath/pins.hpp"
+
+namespace sgbpf {
+
+class TreeDatapath : public Datapath {
+public:
+    Result<ControlState> control() override;
+    Result<RawMaps> read_maps() override;
+    Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override;
+    Result<void> set_pending(std::uint64_t generation) override;
+    Result<void> flip(std::uint64_t generation, const Digest& digest) override;
+    Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
+    Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
+    Result<std::uint64_t> flush_flows(const sg_flush& what) override;
+
+protected:
+    // The maps, or why there are none.
+    virtual Result<Tree*> tree() = 0;
+};
+
+}  // namespace sgbpf
