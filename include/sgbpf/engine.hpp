@@ -99,7 +99,10 @@ struct AttachedDevice {
     std::array<unsigned, SG_DIRECTIONS> programs{};
     std::uint64_t generation = 0;
     bool already = false;  // it was attached before
+    Role role{};
+    std::vector<std::string> ladder;  // hooks that were refused before `hook`, each with its reason
     std::vector<std::string> foreign_before;
+    std::string foreign_xdp;
 };
 
 struct ApplyReport {

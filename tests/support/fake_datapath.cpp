@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace sgbpf::test {
 namespace {
@@ -179,7 +180,12 @@ Result<Attachment> FakeDatapath::attach(const AttachRequest& request) {
     attachment.device = request.device;
     attachment.interface_slot = request.interface_slot;
     attachment.interface_id = request.interface_id;
-    attachment.hook = request.hook == HookChoice::kClsact ? "clsact" : "tcx";
+    attachment.role = request.role;
+    attachment.ladder = std::exchange(next_ladder, {});
+    attachment.hook = request.hook == HookChoice::kClsact    ? "clsact"
+                      : request.hook == HookChoice::kNative  ? "xdp native + tcx"
+                      : request.hook == HookChoice::kGeneric ? "xdp generic + tcx"
+                                                             : "tcx";
     attachment.position = {1, 1};
     attachment.programs = {1, 1};
     std::erase_if(attachment_list, [&](const Attachment& other) {

@@ -30,8 +30,9 @@ public:
     bool pinned = false;  // something was ever created
     std::vector<sg_flush> flushes;
     std::optional<Error> next_attach_error;
-    std::vector<DryRun> dry_runs;  // what was asked
-    Judged dry_run_answer;         // what is said to each
+    std::vector<std::string> next_ladder;  // of the next attach()
+    std::vector<DryRun> dry_runs;          // what was asked
+    Judged dry_run_answer;                 // what is said to each
 
     Result<void> open(const Capacities& capacities, bool create) override;
     Result<bool> is_empty() override { return !pinned; }

@@ -116,6 +116,7 @@ Result<AttachedDevice> Engine::Parts::attach_device(const HostState& host_state,
         request.interface_slot = slot;
         request.interface_id = interface.id;
         request.hook = hook;
+        request.role = interface.role;
         auto attached = datapath->attach(request);
         if (!attached) {
             return unexpected(attached.error());
@@ -128,7 +129,10 @@ Result<AttachedDevice> Engine::Parts::attach_device(const HostState& host_state,
     report.hook = attachment.hook;
     report.position = attachment.position;
     report.programs = attachment.programs;
+    report.role = attachment.role;
+    report.ladder = attachment.ladder;
     report.foreign_before = attachment.foreign_before;
+    report.foreign_xdp = attachment.foreign_xdp;
     report.generation = host_state.control.generation;
     return report;
 }

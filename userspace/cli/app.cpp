@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "cli/app.hpp"
 
+#include <algorithm>
 #include <ostream>
 #include <span>
 #include <sstream>
@@ -39,7 +40,7 @@ void add_global_options(CLI::App& app, Context& context) {
     app.add_option("--state-dir", options.state_dir, "Where ids and the applied state live (/var/lib/sgbpf)");
     app.add_option("--bpffs", options.bpffs, "Where the BPF file system is mounted (/sys/fs/bpf)");
     app.add_option("--host-config", options.host_config, "Host settings (/etc/sgbpf/host.yaml)");
-    app.add_option("--hook", options.hook, "auto, tcx or clsact");
+    app.add_option("--hook", options.hook, "auto, tcx or clsact; role host also native or generic (XDP)");
     app.add_flag("--json", options.json, "Machine-readable output on stdout");
 }
 
@@ -85,8 +86,8 @@ int run(int argc, const char* const* argv, Environment& environment) {
     // Callbacks run after everything is parsed and checked here.
     app.parse_complete_callback([&context] {
         const std::string& hook = context.options.hook;
-        if (!hook.empty() && hook != "auto" && hook != "tcx" && hook != "clsact") {
-            throw CLI::ValidationError("--hook " + printable(hook) + ": auto, tcx or clsact");
+        if (!hook.empty() && std::find(kHookNames.begin(), kHookNames.end(), hook) == kHookNames.end()) {
+            throw CLI::ValidationError("--hook " + printable(hook) + ": auto, native, generic, tcx or clsact");
         }
     });
     try {

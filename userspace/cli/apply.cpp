@@ -54,6 +54,9 @@ void say(Context& context, const ApplyReport& report) {
     }
     for (const AttachedDevice& device : report.attached) {
         context.data(attached_text(device) + "\n");
+        if (const std::string ladder = ladder_text(device); !ladder.empty()) {
+            context.words(ladder);
+        }
     }
     const std::size_t shown = std::min(report.plan.waiting.size(), kWaitingLines);
     for (std::size_t i = 0; i < shown; ++i) {

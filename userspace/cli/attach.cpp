@@ -39,6 +39,9 @@ void attach(Context& context, const std::string& interface) {
     } else {
         for (const AttachedDevice& device : report->attached) {
             context.data(attached_text(device) + "\n");
+            if (const std::string ladder = ladder_text(device); !ladder.empty()) {
+                context.words(ladder);
+            }
         }
         for (const std::string& waiting : report->waiting) {
             context.words("waiting: " + waiting);

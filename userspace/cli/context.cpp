@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "cli/context.hpp"
 
+#include <algorithm>
 #include <istream>
 #include <ostream>
 
@@ -80,10 +81,8 @@ Engine* Context::engine_without_kernel() {
 
 HookChoice Context::hook() const {
     const std::string& name = host_ ? host_->hook : options.hook;
-    if (name == "tcx") {
-        return HookChoice::kTcx;
-    }
-    return name == "clsact" ? HookChoice::kClsact : HookChoice::kAuto;
+    const auto* const found = std::find(kHookNames.begin(), kHookNames.end(), name);
+    return found == kHookNames.end() ? HookChoice::kAuto : static_cast<HookChoice>(found - kHookNames.begin());
 }
 
 void Context::data(std::string_view text) {

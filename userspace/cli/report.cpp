@@ -5,6 +5,7 @@
 
 #include "base/strings.hpp"
 #include "cli/output.hpp"
+#include "model/text.hpp"
 
 namespace sgbpf::cli {
 
@@ -82,9 +83,17 @@ std::string attached_text(const AttachedDevice& device) {
     return text + fmt::format(", generation {}{}", device.generation, device.already ? " (was attached)" : "");
 }
 
+std::string ladder_text(const AttachedDevice& device) {
+    if (device.ladder.empty()) {
+        return {};
+    }
+    return fmt::format("{}: {}; {}", device_text(device.device, device.netns), join(device.ladder, "; "), device.hook);
+}
+
 Json attached_json(const AttachedDevice& device) {
     return {{"Interface", device.interface},
             {"Device", device.device},
+            {"Role", role_text(device.role)},
             {"Netns", device.netns},
             {"IfIndex", device.ifindex},
             {"Hook", device.hook},
@@ -92,7 +101,9 @@ Json attached_json(const AttachedDevice& device) {
             {"Programs", {{"In", device.programs[SG_IN]}, {"Out", device.programs[SG_OUT]}}},
             {"Generation", device.generation},
             {"WasAttached", device.already},
-            {"ForeignBefore", device.foreign_before}};
+            {"Refused", device.ladder},
+            {"ForeignBefore", device.foreign_before},
+            {"ForeignXdp", device.foreign_xdp}};
 }
 
 }  // namespace sgbpf::cli

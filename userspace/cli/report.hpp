@@ -18,6 +18,8 @@ Json plan_json(const Plan& plan);
 
 std::string attached_text(const AttachedDevice& device);  // "web0: tap-web0 (ifindex 12) tcx in+out, position 1/1 ..."
 Json attached_json(const AttachedDevice& device);
+// "eno1: xdp native refused (Operation not supported); xdp generic"; empty when the first hook was taken.
+std::string ladder_text(const AttachedDevice& device);
 std::string device_text(const std::string& device, const std::string& netns);  // "eth0 in netns blue"
 
 }  // namespace sgbpf::cli

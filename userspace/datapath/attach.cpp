@@ -219,6 +219,11 @@ Result<void> Attacher::take_over_left(Instance& instance, const AttachRequest& r
 
 Result<OwnProgram::Where> Attacher::choose_hook(const AttachRequest& request, const Own& own) {
     using Where = OwnProgram::Where;
+    if (request.hook == HookChoice::kNative || request.hook == HookChoice::kGeneric) {
+        return refuse(fmt::format("{} cannot be attached by XDP: it judges what arrives at a device, which for role "
+                                  "workload are outbound packets; leave the hook to sgbpf or take tcx or clsact",
+                                  request.device.name));
+    }
     auto probed = tcx_programs(request.device.ifindex, Hook::kIngress);
     if (!probed && (probed.error().code != ErrorCode::kUnsupported || request.hook == HookChoice::kTcx)) {
         return unexpected(probed.error());

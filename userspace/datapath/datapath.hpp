@@ -17,6 +17,7 @@
 #include <sgbpf/abi/verdict.h>
 #include <sgbpf/prefix.hpp>
 #include <sgbpf/result.hpp>
+#include <sgbpf/state.hpp>
 
 #include "base/fd.hpp"
 #include "image/edit_list.hpp"
@@ -46,13 +47,15 @@ struct Device {
     bool is_representor = false;  // has a phys_port_name of a VF or SF
 };
 
-enum class HookChoice { kAuto, kTcx, kClsact };
+// Native and generic are modes of XDP, which judges what arrives: role host's inbound rules only.
+enum class HookChoice { kAuto, kNative, kGeneric, kTcx, kClsact };
 
 struct AttachRequest {
     Device device;
     std::uint32_t interface_slot = 0;
     std::string interface_id;  // names the pins
     HookChoice hook = HookChoice::kAuto;
+    Role role = Role::kWorkload;
 };
 
 // What is in force at one device, both directions.
@@ -60,10 +63,13 @@ struct Attachment {
     Device device;  // ifindex 0: the device is gone, only pins are left
     std::uint32_t interface_slot = 0;
     std::string interface_id;
-    std::string hook;                                // "tcx" or "clsact"
+    Role role = Role::kWorkload;
+    std::string hook;                                // "tcx", "clsact", "xdp native + tcx" (in + out) ...
+    std::vector<std::string> ladder;                 // set by attach(): what was refused on the way to `hook`
     std::array<unsigned, SG_DIRECTIONS> position{};  // 1 = first
     std::array<unsigned, SG_DIRECTIONS> programs{};  // on the hook, ours included
-    std::vector<std::string> foreign_before;         // programs of others that run before ours
+    std::vector<std::string> foreign_before;         // programs of others that run before ours at the same hook
+    std::string foreign_xdp;                         // another's XDP program, which sees packets before that hook
     std::string problem;                             // empty = both directions attached and bound
 };
 

@@ -19,7 +19,6 @@ constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 26;
 // The free list is filled by one bpf_loop, whose limit this is (BPF_MAX_LOOPS, linux/bpf_verifier.h).
 constexpr std::uint64_t kMaxFlows = std::uint64_t{8} << 20;
-constexpr std::array<std::string_view, 3> kHooks = {"auto", "tcx", "clsact"};
 
 void read_capacities(Site site, Capacities& capacities, Report& report) {
     struct Row {
@@ -86,7 +85,7 @@ HostConfig read_config(const YamlNode& root, Report& report) {
     read_directory(fields, "state_dir", path, config.state_dir, report);
     if (const YamlNode* hook = fields.find("hook")) {
         const Path here = path / "hook";
-        config.hook = read_word({*hook, here}, kHooks, report).value_or(kHooks[0]);
+        config.hook = read_word({*hook, here}, kHookNames, report).value_or(kHookNames[0]);
     }
     if (const YamlNode* capacities = fields.find("capacities")) {
         const Path here = path / "capacities";

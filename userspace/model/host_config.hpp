@@ -2,18 +2,23 @@
 // /etc/sgbpf/host.yaml: what the host's administrator decides, not the tenants (their file is parse.hpp).
 #pragma once
 
+#include <array>
 #include <string>
+#include <string_view>
 
 #include <sgbpf/result.hpp>
 #include <sgbpf/state.hpp>
 
 namespace sgbpf {
 
+// In the order of enum HookChoice.
+inline constexpr std::array<std::string_view, 5> kHookNames = {"auto", "native", "generic", "tcx", "clsact"};
+
 struct HostConfig {
     Capacities capacities;
     std::string bpffs = "/sys/fs/bpf";
     std::string state_dir = "/var/lib/sgbpf";
-    std::string hook = "auto";  // auto | tcx | clsact
+    std::string hook = "auto";  // one of kHookNames
 };
 
 inline constexpr const char* kHostConfigPath = "/etc/sgbpf/host.yaml";

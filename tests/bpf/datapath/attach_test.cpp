@@ -128,6 +128,17 @@ TEST_F(TcxAttach, RefusesDevicesThatCannotBeFiltered) {
     EXPECT_TRUE(by_id().empty());
 }
 
+// XDP sees what arrives at the device, which is what the workload sends.
+TEST_F(TcxAttach, RefusesXdpForAWorkload) {
+    add_veth("web0", "guest0");
+    for (const HookChoice hook : {HookChoice::kNative, HookChoice::kGeneric}) {
+        const Error error = refused(request("web0", 1, hook));
+        EXPECT_EQ(error.code, ErrorCode::kRefused);
+        EXPECT_NE(error.message.find("web0 cannot be attached by XDP"), std::string::npos) << error.message;
+    }
+    EXPECT_TRUE(by_id().empty());
+}
+
 TEST_F(TcxAttach, SeesBridgePortsAndAliases) {
     add_veth("web0", "guest0");
     shell("ip link add br0 type bridge; ip link set web0 master br0; ip link set web0 alias guest-7");

@@ -158,6 +158,7 @@ TEST(Words, ThatAreNoCommandGetASuggestionAndExit2) {
     EXPECT_EQ(cli.run({"apply"}).code, 2);
     EXPECT_EQ(cli.run({"show"}).code, 2);
     EXPECT_EQ(cli.run({"status", "--hook", "xdp"}).code, 2);
+    EXPECT_EQ(cli.run({"status", "--hook", "generic"}).code, 0);
     EXPECT_EQ(cli.run({"apply", "s.yaml", "--wrong"}).code, 2);
 }
 
@@ -376,6 +377,21 @@ TEST(FlowsFlush, SaysHowManyAndRefusesToGuess) {
     EXPECT_EQ(done.code, 0) << done.err;
     EXPECT_EQ(done.out, "removed 0 flows\n");
     EXPECT_EQ(cli.host.kernel.flushes.back().remote_bits, 32);
+}
+
+TEST(Attach, SaysWhichHooksWereRefusedAndWhy) {
+    Cli cli;
+    cli.host.kernel.next_ladder = {"xdp native refused (Operation not supported)", "xdp generic refused (File exists)"};
+    const Outcome applied = cli.run({"apply", cli.write(state_text())});
+    EXPECT_EQ(applied.code, 0) << applied.err;
+    EXPECT_TRUE(contains(applied.err, "tap-web0: xdp native refused (Operation not supported); xdp generic refused "
+                                      "(File exists); tcx\n"))
+        << applied.err;
+    cli.host.kernel.attachment_list.clear();
+    EXPECT_EQ(cli.run({"attach", "web0"}).err, "");
+    cli.host.kernel.attachment_list.clear();
+    cli.host.kernel.next_ladder = {"tcx refused (x)"};
+    EXPECT_EQ(cli.run({"attach", "web0"}).err, "tap-web0: tcx refused (x); tcx\n");
 }
 
 TEST(Options, WinOverTheEnvironment) {
