@@ -21,12 +21,13 @@ MAX_LINES = 500
 LAYERS = {
     "base": (),
     "model": ("base",),
+    "frame": ("base", "model"),
     "image": ("base",),
     "compiler": ("base", "model", "image"),
     "store": ("base", "model"),
     "datapath": ("base", "image"),
-    "api": ("base", "model", "image", "store", "compiler", "datapath"),
-    "cli": ("base", "model", "store", "datapath", "api"),  # main() builds what the engine is given
+    "api": ("base", "model", "image", "frame", "store", "compiler", "datapath"),
+    "cli": ("base", "model", "frame", "store", "datapath", "api"),  # main() builds what the engine is given
 }
 # Headers of the outside world that only these layers may see.
 CONFINED = {

@@ -4,6 +4,7 @@
 #include "base/strings.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -122,6 +123,40 @@ Result<Protocol> parse_protocol(std::string_view text) {
     return invalid(
         fmt::format("\"{}\" is no protocol{}", printable(text),
                     close.empty() ? "; write tcp, udp, icmp, icmpv6, all or a number from 0 to 255" : close));
+}
+
+std::optional<Protocol> protocol_by_name(std::string_view name) {
+    for (const auto& table : {std::span<const ProtocolName>(kAccepted), std::span<const ProtocolName>(kOnlyNumbers)}) {
+        for (const ProtocolName& row : table) {
+            if (row.number != kAllProtocols && row.name == name) {
+                return row.number;
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+std::string_view protocol_name(Protocol protocol) {
+    for (const auto& table : {std::span<const ProtocolName>(kAccepted), std::span<const ProtocolName>(kOnlyNumbers)}) {
+        for (const ProtocolName& row : table) {
+            if (row.number != kAllProtocols && row.number == protocol) {
+                return row.name;
+            }
+        }
+    }
+    return {};
+}
+
+std::vector<std::string> protocol_names() {
+    std::vector<std::string> names;
+    for (const auto& table : {std::span<const ProtocolName>(kAccepted), std::span<const ProtocolName>(kOnlyNumbers)}) {
+        for (const ProtocolName& row : table) {
+            if (row.number != kAllProtocols) {
+                names.emplace_back(row.name);
+            }
+        }
+    }
+    return names;
 }
 
 Result<PortRange> parse_ports(std::string_view text) {

@@ -16,6 +16,12 @@ namespace sgbpf {
 // without place: `"sctp" is not accepted by name; write its number, 132`.
 Result<Protocol> parse_protocol(std::string_view text);
 
+// Number of a protocol by any name that people write in lower case, also those that state files refuse
+// ("gre"), and the name of a number; empty if there is none. For packets, not for rules.
+std::optional<Protocol> protocol_by_name(std::string_view name);
+std::string_view protocol_name(Protocol protocol);
+std::vector<std::string> protocol_names();
+
 constexpr bool has_ports(Protocol protocol) {
     return protocol == kTcp || protocol == kUdp;
 }
