@@ -239,6 +239,13 @@ Result<std::vector<sg_rule_counters>> FakeDatapath::read_rule_counters(const std
     return std::vector<sg_rule_counters>(slots.size());
 }
 
+Result<void> FakeDatapath::reset_counters(const std::vector<std::uint32_t>& rule_slots,
+                                          const std::vector<std::uint32_t>& interface_slots) {
+    rule_slots_reset.insert(rule_slots_reset.end(), rule_slots.begin(), rule_slots.end());
+    interface_slots_reset.insert(interface_slots_reset.end(), interface_slots.begin(), interface_slots.end());
+    return {};
+}
+
 Result<std::uint64_t> FakeDatapath::flush_flows(const sg_flush& what) {
     flushes.push_back(what);
     return std::uint64_t{0};

@@ -31,8 +31,10 @@ public:
     std::vector<sg_flush> flushes;
     std::optional<Error> next_attach_error;
     std::vector<std::string> next_ladder;  // of the next attach()
-    std::vector<DryRun> dry_runs;          // what was asked
-    Judged dry_run_answer;                 // what is said to each
+    std::vector<std::uint32_t> rule_slots_reset;
+    std::vector<std::uint32_t> interface_slots_reset;
+    std::vector<DryRun> dry_runs;  // what was asked
+    Judged dry_run_answer;         // what is said to each
 
     Result<void> open(const Capacities& capacities, bool create) override;
     Result<bool> is_empty() override { return !pinned; }
@@ -55,6 +57,8 @@ public:
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
     Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
+    Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
+                                const std::vector<std::uint32_t>& interface_slots) override;
     Result<std::uint64_t> flush_flows(const sg_flush& what) override;
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
     Result<std::vector<MapUsage>> map_usage() override;

@@ -47,6 +47,10 @@ Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const
         if (Result<void> step = datapath.set_pending(plan.to); !step) {
             return step;
         }
+        // Nothing counts in these slots before the flip.
+        if (Result<void> step = datapath.reset_counters(plan.new_rule_slots, plan.new_interface_slots); !step) {
+            return step;
+        }
         if (Result<void> step = write_phase(datapath, plan.before, hooks, done); !step) {
             return step;
         }

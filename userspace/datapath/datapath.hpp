@@ -149,6 +149,9 @@ public:
     virtual Result<FlowSnapshot> read_flows(const FlowFilter& filter) = 0;
     virtual Result<sg_counters> read_counters(std::uint32_t interface_slot) = 0;  // summed over CPUs
     virtual Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) = 0;
+    // Counters of these slots start at zero again. Precondition: no packet counts there meanwhile.
+    virtual Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
+                                        const std::vector<std::uint32_t>& interface_slots) = 0;
     virtual Result<std::uint64_t> flush_flows(const sg_flush& what) = 0;  // how many were removed
     // Judges packets, in order, by the programs of this binary on the maps in force, now. Writes no map.
     virtual Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) = 0;

@@ -106,6 +106,16 @@ Result<std::vector<sg_rule_counters>> TreeDatapath::read_rule_counters(const std
     return all;
 }
 
+Result<void> TreeDatapath::reset_counters(const std::vector<std::uint32_t>& rule_slots,
+                                          const std::vector<std::uint32_t>& interface_slots) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto rules = zero_on_all_cpus((*open_tree)->map(HostMap::kRuleCounts), rule_slots);
+    return rules ? zero_on_all_cpus((*open_tree)->map(HostMap::kCounters), interface_slots) : rules;
+}
+
 Result<std::uint64_t> TreeDatapath::flush_flows(const sg_flush& what) {
     auto open_tree = tree();
     return open_tree ? flush_flow_records(**open_tree, what) : Result<std::uint64_t>(unexpected(open_tree.error()));

@@ -16,6 +16,8 @@ public:
     Result<void> flip(std::uint64_t generation, const Digest& digest) override;
     Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
+    Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
+                                const std::vector<std::uint32_t>& interface_slots) override;
     Result<std::uint64_t> flush_flows(const sg_flush& what) override;
 
 protected:

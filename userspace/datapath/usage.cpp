@@ -122,4 +122,18 @@ Result<void> sum_over_cpus(const Map& map, std::uint32_t index, std::span<std::u
     return {};
 }
 
+Result<void> zero_on_all_cpus(const Map& map, const std::vector<std::uint32_t>& indexes) {
+    const int cpus = libbpf_num_possible_cpus();
+    if (cpus < 1) {
+        return unexpected(kernel_error("count the CPUs", -cpus));
+    }
+    const std::vector<std::byte> zeros(map.value_bytes() * static_cast<std::size_t>(cpus));
+    for (const std::uint32_t index : indexes) {
+        if (auto written = map_update(map, &index, zeros.data()); !written) {
+            return written;
+        }
+    }
+    return {};
+}
+
 }  // namespace sgbpf

@@ -18,5 +18,7 @@ Result<std::vector<MapUsage>> measure_usage(Tree& tree, const PinPaths& paths);
 
 // Element `index` of a per-CPU array of __u64 counters, added up. Error kNotFound: index too large.
 Result<void> sum_over_cpus(const Map& map, std::uint32_t index, std::span<std::uint64_t> sums);
+// Elements of a per-CPU array become zero on every CPU: one system call each.
+Result<void> zero_on_all_cpus(const Map& map, const std::vector<std::uint32_t>& indexes);
 
 }  // namespace sgbpf

@@ -334,6 +334,22 @@ void plan_frees(CommitPlan& plan, const MapImage& current, const MapImage& next)
         });
 }
 
+// Also slots that nothing in `current` has used: a commit that was rolled back may have counted there.
+void plan_new_slots(CommitPlan& plan, const MapImage& current, const MapImage& next) {
+    decltype(current.rules.records)::for_each_unshared(
+        current.rules.records, next.rules.records, [&](std::size_t slot, const sg_rule& before, const sg_rule& after) {
+            if (std::memcmp(before.id, after.id, sizeof(after.id)) != 0) {
+                plan.new_rule_slots.push_back(static_cast<std::uint32_t>(slot));
+            }
+        });
+    decltype(current.interfaces)::for_each_unshared(
+        current.interfaces, next.interfaces, [&](std::size_t slot, const auto& before, const auto& after) {
+            if (after != nullptr && (before == nullptr || before->id != after->id)) {
+                plan.new_interface_slots.push_back(static_cast<std::uint32_t>(slot));
+            }
+        });
+}
+
 }  // namespace
 
 CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint64_t generation) {
@@ -350,6 +366,9 @@ CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint6
         publish(Publisher{plan, true}, current, next);
     }
     plan_frees(plan, current, next);
+    if (generation != 0) {
+        plan_new_slots(plan, current, next);
+    }
     return plan;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "image/edit_list.hpp"
 #include "image/image.hpp"
@@ -20,7 +21,10 @@ struct CommitPlan {
     EditList publish;
     EditList after;
     bool single_write = false;  // `publish` is at most one edit, written settled: it takes effect at once
-    Digest digest{};            // of the next image
+    // Slots that get another owner, in maps that have counted before: their counters start at zero.
+    std::vector<std::uint32_t> new_rule_slots;
+    std::vector<std::uint32_t> new_interface_slots;
+    Digest digest{};  // of the next image
     [[nodiscard]] std::size_t edits() const { return before.size() + publish.size() + after.size(); }
 };
 

@@ -93,6 +93,30 @@ TEST(Apply, KeepsTheIdsOfWhatStaysAndNeverReusesOne) {  // SG-2.32
     EXPECT_NE(host.engine->show_rules("web0")->at(0).rule.id, id);
 }
 
+// The kernel's side of it: tests/bpf/attribution_test.cpp.
+TEST(Apply, CountersOfSlotsWithANewOwnerAreResetBeforeTheFlip) {
+    class Watched final : public FakeDatapath {
+    public:
+        Result<void> reset_counters(const std::vector<std::uint32_t>& rules,
+                                    const std::vector<std::uint32_t>& interfaces) override {
+            generation_when_reset = generation();
+            return FakeDatapath::reset_counters(rules, interfaces);
+        }
+        std::uint64_t generation_when_reset = 99;
+    };
+    Host host;
+    Watched kernel;
+    Engine engine(&kernel, host.store.get(), host.config, host.ids, nullptr);
+    const std::string http = "      - {protocol: tcp, port: 80, cidr: 192.0.2.0/24}\n";
+    ASSERT_TRUE(engine.apply(host.directory.write("s.yaml", state_text(http)), {}));
+    EXPECT_TRUE(kernel.rule_slots_reset.empty()) << "fresh maps are zero";
+    const std::string db = "  db0: {vpc: prod, match: {device: tap-db0}, addresses: [10.0.1.20], groups: [web]}\n";
+    ASSERT_TRUE(engine.apply(host.directory.write("s.yaml", state_text(http + kPort22, "", db)), {}));
+    EXPECT_EQ(kernel.rule_slots_reset, std::vector<std::uint32_t>{2}) << "the rule that stays keeps its counters";
+    EXPECT_EQ(kernel.interface_slots_reset, std::vector<std::uint32_t>{2});
+    EXPECT_EQ(kernel.generation_when_reset, 1u);
+}
+
 TEST(Apply, AnAbsentDeviceWaitsAndIsAttachedByTheNextApply) {
     Host host;
     host.kernel.device_list.clear();

@@ -43,6 +43,10 @@ public:
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override {
         return kernel_.read_rule_counters(slots);
     }
+    Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
+                                const std::vector<std::uint32_t>& interface_slots) override {
+        return kernel_.reset_counters(rule_slots, interface_slots);
+    }
     Result<std::uint64_t> flush_flows(const sg_flush& what) override { return kernel_.flush_flows(what); }
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override {
         return kernel_.dry_run(packets);
