@@ -80,8 +80,9 @@ struct ApplyOptions {
     bool require_devices = false;  // an absent device is an error
     bool allow_leaving = false;    // --prune, --yes
     HookChoice hook{};
-    std::string who;      // for the journal
-    std::string command;  // for the journal
+    std::uint32_t confirm_seconds = 0;  // the kernel undoes it by itself unless `confirm` follows; 0 = it stays
+    std::string who;                    // for the journal
+    std::string command;                // for the journal
     // Something leaves the file while it is filtered and allow_leaving is not set: true = go on. Null = refuse.
     std::function<bool(const Plan&)> ask_leaving;
     // Called once, when nothing can be refused any more and before the first write.
@@ -109,11 +110,18 @@ struct ApplyReport {
     Plan plan;
     bool committed = false;  // a generation was committed; false = no changes
     std::uint64_t generation = 0;
+    std::string undone_at;  // local time "12:01:00"; empty = it stays
     std::size_t writes = 0;
     Timing timing;
     std::vector<AttachedDevice> attached;    // by this run
     std::vector<std::string> attach_errors;  // the commit holds, but these devices are not filtered
     std::vector<std::string> notes;          // what else happened ("tap-web0 stays attached and ...")
+};
+
+struct ConfirmReport {
+    std::uint64_t generation = 0;  // in force now
+    bool rolled_back = false;      // it was too late, or asked for
+    std::vector<std::string> notes;
 };
 
 struct AttachReport {
@@ -243,6 +251,8 @@ public:
     // What apply would do. Takes no lock and writes nothing.
     Result<Plan> diff(const std::string& file);
     Result<ApplyReport> apply(const std::string& file, const ApplyOptions& options);
+    // Ends the time of an apply with confirm_seconds: keeps it, or with `undo` goes back at once.
+    Result<ConfirmReport> confirm(bool undo);
 
     // Attaches the devices of one interface of the applied state, or of all (empty name).
     Result<AttachReport> attach(const std::string& interface, HookChoice hook);

@@ -65,14 +65,16 @@ class OneGuest:
         self.guest = lab.guest("web", "10.0.1.10", "2001:db8:a:1::10")
         self.peer = lab.guest("peer", "192.0.2.7", "2001:db8:ffff::7")
 
-    def apply(self, inbound, outbound, more="", extra="", options=(), code=0):
+    def write(self, inbound, outbound, more="", extra=""):
         """Rules as YAML flow mappings, one a string: '{protocol: tcp, port: 80, cidr: 0.0.0.0/0}'."""
         groups = "  web:\n    vpc: prod\n    description: The rules of this test\n"
         for direction, rules in (("inbound", inbound), ("outbound", outbound)):
             rows = "".join(f"\n      - {rule}" for rule in rules) or " []"
             groups += f"    {direction}:{rows}\n"
-        return self.lab.apply(groups, {self.guest: ["web"]}, more, extra={self.guest.name: extra}, options=options,
-                              code=code)
+        return self.lab.write_state(groups, {self.guest: ["web"]}, more, extra={self.guest.name: extra})
+
+    def apply(self, inbound, outbound, more="", extra="", options=(), code=0):
+        return self.lab.sgbpf("apply", self.write(inbound, outbound, more, extra), *options, code=code)
 
 
 ANY = ['{protocol: all, cidr: [0.0.0.0/0, "::/0"]}']

@@ -180,6 +180,7 @@ Result<Attachment> FakeDatapath::attach(const AttachRequest& request) {
     attachment.device = request.device;
     attachment.interface_slot = request.interface_slot;
     attachment.interface_id = request.interface_id;
+    attachment.since = request.since;
     attachment.role = request.role;
     attachment.ladder = std::exchange(next_ladder, {});
     attachment.hook = request.hook == HookChoice::kClsact    ? "clsact"
@@ -249,6 +250,47 @@ Result<void> FakeDatapath::reset_counters(const std::vector<std::uint32_t>& rule
 Result<std::uint64_t> FakeDatapath::flush_flows(const sg_flush& what) {
     flushes.push_back(what);
     return std::uint64_t{0};
+}
+
+Result<void> FakeDatapath::keep_binding(const Attachment& attachment) {
+    for (Attachment& one : attachment_list) {
+        if (one.interface_id == attachment.interface_id) {
+            one.since = 0;
+        }
+    }
+    return {};
+}
+
+Result<void> FakeDatapath::arm_rollback(std::uint64_t until) {
+    control_.confirm_state = SG_CONFIRM_ARMED;
+    control_.confirm_from = control_.generation;
+    control_.confirm_until = until;
+    digest_before_ = control_.digest;
+    return {};
+}
+
+Result<bool> FakeDatapath::disarm_rollback() {
+    const bool armed = control_.confirm_state == SG_CONFIRM_ARMED;
+    if (armed) {
+        control_.confirm_state = SG_CONFIRM_NONE;
+    }
+    return armed;
+}
+
+Result<bool> FakeDatapath::roll_back_now() {
+    roll_back();
+    return true;
+}
+
+Result<void> FakeDatapath::forget_rollback() {
+    control_.confirm_state = SG_CONFIRM_NONE;
+    return {};
+}
+
+void FakeDatapath::roll_back() {
+    control_.confirm_state = SG_CONFIRM_ROLLED_BACK;
+    control_.generation = control_.confirm_from;
+    control_.digest = digest_before_;
 }
 
 Result<std::vector<Judged>> FakeDatapath::dry_run(const std::vector<DryRun>& packets) {

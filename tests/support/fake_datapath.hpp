@@ -51,6 +51,13 @@ public:
     Result<Attachment> attach(const AttachRequest& request) override;
     Result<void> detach(const Attachment& attachment) override;
     Result<void> unbind(const Attachment& attachment) override;
+    Result<void> keep_binding(const Attachment& attachment) override;
+    Result<void> arm_rollback(std::uint64_t until) override;
+    Result<bool> disarm_rollback() override;
+    Result<bool> roll_back_now() override;
+    Result<void> forget_rollback() override;
+    // What the kernel's timer does.
+    void roll_back();
     Result<std::vector<Attachment>> attachments() override { return attachment_list; }
     Result<void> remove_all() override;
 
@@ -83,6 +90,7 @@ private:
 
     Capacities capacities_;
     ControlState control_;
+    Digest digest_before_{};
     std::array<std::map<Bytes, Bytes>, kMaps.size()> maps_;
     // LPM keys in use by prefix_bits, to try lengths downwards.
     std::array<std::map<std::uint32_t, std::size_t>, kMaps.size()> lengths_;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "api/confirm.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
 #include "api/transition.hpp"
@@ -136,7 +137,8 @@ Result<void> count_flows_of_leaving(Datapath& datapath, Prepared& work) {
     return {};
 }
 
-Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access access, Prepared& work) {
+Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access access, bool reversible,
+                     Prepared& work) {
     auto start = std::chrono::steady_clock::now();
     auto parsed = parse_state_file(file);
     if (!parsed) {
@@ -160,7 +162,7 @@ Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access
     start = std::chrono::steady_clock::now();
     work.plan.notes = host->notes;
     keep_quarantines(work, *host, desired);
-    auto transition = plan_transition(parts, std::move(*host), std::move(desired));
+    auto transition = plan_transition(parts, std::move(*host), std::move(desired), reversible);
     if (!transition) {
         return unexpected(transition.error());
     }
@@ -189,6 +191,28 @@ Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access
     return count_flows_of_leaving(*parts.datapath, work);
 }
 
+// The attachment of a device that goes to another interface; nullptr: it is free, or stays.
+const Attachment* moved_attachment(const Prepared& work, const std::string& name) {
+    const std::uint32_t slot = work.transition.slots.find(work.transition.desired.interfaces.at(name).id)->second;
+    const Attachment* before = attachment_of_device(work.transition.host.attachments, work.devices.found.at(name));
+    const bool moves = before != nullptr && before->interface_slot != 0 && before->interface_slot != slot;
+    return moves ? before : nullptr;
+}
+
+// Bindings have no generation: a device that changed its interface could not be given back.
+Result<void> refuse_moves_to_confirm(const Prepared& work) {
+    std::vector<Error> moves;
+    for (const std::string& name : work.to_attach) {
+        if (moved_attachment(work, name) != nullptr) {
+            moves.push_back(make_error(ErrorCode::kRefused,
+                                       fmt::format("{} goes to another interface, {}, which --confirm cannot undo; "
+                                                   "apply that without --confirm",
+                                                   device_words(work.devices.found.at(name)), name)));
+        }
+    }
+    return moves.empty() ? Result<void>{} : unexpected(refusal_of(moves));
+}
+
 // Guards, in the order in which a person can do something about them.
 Result<void> refuse(const Prepared& work, const ApplyOptions& options) {
     if (!work.devices.problems.empty()) {
@@ -200,6 +224,11 @@ Result<void> refuse(const Prepared& work, const ApplyOptions& options) {
             missing.push_back(make_error(ErrorCode::kRefused, waiting + " (--require-devices)"));
         }
         return unexpected(refusal_of(missing));
+    }
+    if (options.confirm_seconds != 0) {
+        if (auto moves = refuse_moves_to_confirm(work); !moves) {
+            return moves;
+        }
     }
     if (!work.leaving.empty() && !options.allow_leaving && !(options.ask_leaving && options.ask_leaving(work.plan))) {
         std::vector<Error> left;
@@ -218,9 +247,8 @@ Result<void> refuse(const Prepared& work, const ApplyOptions& options) {
 void unbind_moved(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
     for (const std::string& name : work.to_attach) {
         const Device& device = work.devices.found.at(name);
-        const std::uint32_t slot = work.transition.slots.find(work.transition.desired.interfaces.at(name).id)->second;
-        const Attachment* before = attachment_of_device(work.transition.host.attachments, device);
-        if (before == nullptr || before->interface_slot == 0 || before->interface_slot == slot) {
+        const Attachment* before = moved_attachment(work, name);
+        if (before == nullptr) {
             continue;
         }
         if (const auto unbound = parts.datapath->unbind(*before); !unbound) {
@@ -264,7 +292,8 @@ void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const
         const Interface& interface = transition.desired.interfaces.at(name);
         const Device& device = work.devices.found.at(name);
         const std::uint32_t slot = transition.slots.find(interface.id)->second;
-        auto attached = parts.attach_device(transition.host, interface, device, slot, options.hook);
+        const std::uint64_t since = options.confirm_seconds != 0 ? transition.commit.to : 0;
+        auto attached = parts.attach_device(transition.host, interface, device, slot, options.hook, since);
         if (!attached) {
             report.attach_errors.push_back(
                 fmt::format("{}: {} is NOT filtered: {}", name, device_words(device), attached.error().message));
@@ -279,11 +308,14 @@ void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const
 Result<void> carry_out_plan(const Engine::Parts& parts, const ApplyOptions& options, const std::string& file,
                             Prepared& work, ApplyReport& report) {
     Transition& transition = work.transition;
-    auto outcome = carry_out(parts, transition, file);
+    const std::uint64_t undone_at =
+        options.confirm_seconds == 0 ? 0 : boot_time_now() + options.confirm_seconds * std::uint64_t{1'000'000'000};
+    auto outcome = carry_out(parts, transition, file, undone_at);
     if (!outcome) {
         return unexpected(outcome.error());
     }
     report.committed = true;
+    report.undone_at = undone_at == 0 ? "" : boot_time_text(undone_at);
     report.writes = outcome->writes;
     report.generation = transition.host.control.generation;
     report.timing.engine_ms += outcome->engine_ms;
@@ -331,7 +363,7 @@ Result<Plan> Engine::diff(const std::string& file) {
         return diff_with_applied(file, parts_->store);
     }
     Prepared work;
-    if (auto prepared = prepare(*parts_, file, Access::kRead, work); !prepared) {
+    if (auto prepared = prepare(*parts_, file, Access::kRead, false, work); !prepared) {
         return unexpected(prepared.error());
     }
     if (!work.devices.problems.empty()) {
@@ -350,7 +382,7 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
         return unexpected(lock.error());
     }
     Prepared work;
-    if (auto prepared = prepare(*parts_, file, Access::kWrite, work); !prepared) {
+    if (auto prepared = prepare(*parts_, file, Access::kWrite, options.confirm_seconds != 0, work); !prepared) {
         return unexpected(prepared.error());
     }
     ApplyReport report;
@@ -364,7 +396,9 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
     report.timing = work.timing;
     report.generation = work.transition.host.control.generation;
     report.notes = work.notes;
-    const bool commits = work.transition.changes_anything();
+    const bool unconfirmed = options.confirm_seconds != 0 &&
+                             (work.transition.changes_anything() || !work.leaving.empty() || !work.to_attach.empty());
+    const bool commits = work.transition.changes_anything() || unconfirmed;
     if ((commits || !work.leaving.empty() || !work.to_attach.empty()) && options.before_write) {
         options.before_write(work.plan);
     }
@@ -376,9 +410,11 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
             return unexpected(done.error());
         }
     }
-    unbind_leaving(*parts_, work, report);
-    unbind_moved(*parts_, work, report);
-    if (commits) {
+    if (!unconfirmed) {  // else: what cannot be undone waits for the confirmation
+        unbind_leaving(*parts_, work, report);
+        unbind_moved(*parts_, work, report);
+    }
+    if (commits && !unconfirmed) {
         finish(*parts_, work.transition, &report.notes);
     }
     attach_found(*parts_, options, work, report);

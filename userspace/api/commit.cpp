@@ -79,6 +79,44 @@ Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const
     return stats;
 }
 
+Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan& plan, std::uint64_t until) {
+    CommitStats stats;
+    Stopwatch watch;
+    std::size_t done = 0;
+    const auto run = [&]() -> Result<void> {
+        if (Result<void> step = datapath.set_pending(plan.to); !step) {
+            return step;
+        }
+        if (Result<void> step = write_phase(datapath, plan.before, nullptr, done); !step) {
+            return step;
+        }
+        if (Result<void> step = write_phase(datapath, plan.publish, nullptr, done); !step) {
+            return step;
+        }
+        // Not earlier: a rollback that fires while the edits are written would find nothing to undo.
+        if (Result<void> step = datapath.arm_rollback(until); !step) {
+            return step;
+        }
+        if (Result<void> step = datapath.flip(plan.to, plan.digest); !step) {
+            return step;
+        }
+        auto control = datapath.control();
+        if (!control) {
+            return unexpected(std::move(control).error());
+        }
+        // The timer goes back again and again until someone has seen it: nothing to undo here.
+        return control->confirm_state == SG_CONFIRM_ARMED
+                   ? Result<void>{}
+                   : unexpected(make_error(ErrorCode::kRefused, "the time for the confirmation was over at once"));
+    };
+    if (Result<void> result = run(); !result) {
+        return unexpected(std::move(result).error());
+    }
+    stats.engine_us = watch.lap();
+    stats.writes = done;
+    return stats;
+}
+
 namespace {
 
 Result<void> write_all(Datapath& datapath, const EditList& edits) {

@@ -32,6 +32,11 @@ struct CommitStats {
 // repair() next. With hooks edits are written one by one, and a stop is kRefused "stopped".
 Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks = nullptr);
 
+// As run_commit, but undone by the kernel itself at `until` (CLOCK_BOOTTIME, nanoseconds) unless disarmed:
+// stops after the flip, so that every old value is still there. pending stays set. Precondition: the plan is
+// reversible. kRefused: the time was over before the flip; the old rules are in force.
+Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan& plan, std::uint64_t until);
+
 // Reads the maps back, removes what an interrupted commit left and clears pending. Changes no verdict.
 // `known` (a cached image, or null) is taken for the image in force when its digest is that of sg_control;
 // otherwise the image is what the maps say, anonymous. Returns the image in force; sg_control keeps its digest.

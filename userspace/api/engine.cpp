@@ -102,7 +102,8 @@ Result<std::uint64_t> Engine::Parts::flush_slot(std::uint32_t slot) const {
 }
 
 Result<AttachedDevice> Engine::Parts::attach_device(const HostState& host_state, const Interface& interface,
-                                                    const Device& device, std::uint32_t slot, HookChoice hook) const {
+                                                    const Device& device, std::uint32_t slot, HookChoice hook,
+                                                    std::uint64_t since) const {
     const Attachment* before = attachment_of_device(host_state.attachments, device);
     AttachedDevice report;
     report.interface = interface.name;
@@ -116,6 +117,7 @@ Result<AttachedDevice> Engine::Parts::attach_device(const HostState& host_state,
         request.interface_slot = slot;
         request.interface_id = interface.id;
         request.hook = hook;
+        request.since = since;
         request.role = interface.role;
         auto attached = datapath->attach(request);
         if (!attached) {

@@ -48,7 +48,7 @@ struct Engine::Parts {
     // Flushes the flows of one interface slot.
     Result<std::uint64_t> flush_slot(std::uint32_t slot) const;
     Result<AttachedDevice> attach_device(const HostState& host_state, const Interface& interface, const Device& device,
-                                         std::uint32_t slot, HookChoice hook) const;
+                                         std::uint32_t slot, HookChoice hook, std::uint64_t since = 0) const;
     // Appends one journal line; a full disk is a note (a warning if `notes` is null), not an error: what it
     // tells of has happened.
     void journal(const std::string& who, const std::string& what, const std::string& digest_hex,

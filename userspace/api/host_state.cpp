@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "api/commit.hpp"
+#include "api/confirm.hpp"
 #include "image/plan.hpp"
 
 namespace sgbpf {
@@ -16,23 +17,23 @@ namespace {
 // The cached image, if it is the one in force. It is that also while a commit is pending that did not
 // flip: a flip stores the new digest before the new generation.
 std::optional<MapImage> cached_image(const Store* store, const ControlState& control) {
-    if (store == nullptr) {
-        return std::nullopt;
+    for (const bool staged : {false, true}) {
+        const auto bytes =
+            store == nullptr ? Result<std::optional<std::string>>(std::nullopt) : store->load_image_cache(staged);
+        if (!bytes || !*bytes) {
+            continue;
+        }
+        auto image = deserialise(std::as_bytes(std::span(**bytes)));
+        if (image && digest(*image) == control.digest) {
+            return std::move(*image);
+        }
     }
-    const auto bytes = store->load_image_cache();
-    if (!bytes || !*bytes) {
-        return std::nullopt;
-    }
-    auto image = deserialise(std::as_bytes(std::span(**bytes)));
-    if (!image || digest(*image) != control.digest) {
-        return std::nullopt;
-    }
-    return std::move(*image);
+    return std::nullopt;
 }
 
 Result<void> load_image(Datapath& datapath, const Store* store, Access access, HostState& host) {
     auto cached = cached_image(store, host.control);
-    const bool pending = host.control.pending != 0;
+    const bool pending = host.control.pending != 0 && !host.unconfirmed && !host.rolled_back;
     if (cached && !pending) {
         host.image = std::move(*cached);
         return {};
@@ -61,6 +62,38 @@ Result<void> load_image(Datapath& datapath, const Store* store, Access access, H
     return {};
 }
 
+// A commit that waits for its confirmation is in force, or was undone by the kernel. One that died before
+// its flip has nothing in force that could be confirmed: it is undone now.
+Result<void> meet_confirmation(Datapath& datapath, const Store* store, Access access, HostState& host) {
+    if (host.control.confirm_state == SG_CONFIRM_NONE) {
+        return {};
+    }
+    const bool armed = host.control.confirm_state == SG_CONFIRM_ARMED;
+    host.unconfirmed = armed && host.control.generation == host.control.pending;
+    host.rolled_back = !host.unconfirmed;
+    if (access == Access::kRead || (host.unconfirmed && access == Access::kConfirm)) {
+        return {};
+    }
+    if (host.unconfirmed) {
+        return unexpected(make_error(ErrorCode::kRefused,
+                                     fmt::format("generation {} waits for its confirmation until {}; `sgbpf confirm` "
+                                                 "keeps it, `sgbpf confirm --undo` goes back; nothing changed",
+                                                 host.control.generation, boot_time_text(host.control.confirm_until))));
+    }
+    const auto cached = cached_image(store, host.control);
+    auto cleaned = clean_up_rollback(datapath, cached ? &*cached : nullptr, host.notes);
+    if (!cleaned) {
+        return cleaned;
+    }
+    auto control = datapath.control();
+    if (!control) {
+        return unexpected(control.error());
+    }
+    host.control = *control;
+    host.rolled_back = false;
+    return {};
+}
+
 // A save is staged before the flip and takes its place after it; between the two a run may die.
 Result<void> load_applied(const Store& store, Access access, HostState& host) {
     const std::string in_force = to_hex(host.control.digest);
@@ -71,7 +104,7 @@ Result<void> load_applied(const Store& store, Access access, HostState& host) {
         if (flipped) {
             host.applied = std::move(**staged);
             host.applied_is_current = true;
-            if (access == Access::kWrite) {
+            if (access == Access::kWrite && !host.unconfirmed) {
                 if (auto done = store.promote_staged(); !done) {
                     return unexpected(done.error());
                 }
@@ -80,7 +113,7 @@ Result<void> load_applied(const Store& store, Access access, HostState& host) {
             return {};
         }
     }
-    if (access == Access::kWrite) {
+    if (access == Access::kWrite && !host.unconfirmed) {
         store.drop_staged();
     }
     auto applied = store.load_applied();
@@ -128,6 +161,9 @@ Result<HostState> load_host(Datapath& datapath, const Store* store, const Capaci
             return unexpected(control.error());
         }
         host.control = *control;
+        if (auto ready = meet_confirmation(datapath, store, access, host); !ready) {
+            return unexpected(ready.error());
+        }
         if (auto loaded = load_image(datapath, store, access, host); !loaded) {
             return unexpected(loaded.error());
         }

@@ -22,16 +22,20 @@ struct HostState {
     MapImage image;            // in force
     bool from_kernel = false;  // the image was read back: anonymous, and the cache is to be written again
     bool interrupted = false;  // reading only: a commit was interrupted and is not repaired yet
+    bool unconfirmed = false;  // what is in force is undone by itself unless it is confirmed
+    bool rolled_back = false;  // reading only: it was, and nobody has cleaned up yet
     std::optional<Applied> applied;
     bool applied_is_current = false;  // `applied` describes what the kernel enforces
     std::vector<Attachment> attachments;
     std::vector<std::string> notes;  // what was repaired
 };
 
-enum class Access { kRead, kWrite };
+// kConfirm: as kWrite, but what waits for its confirmation is left as it is.
+enum class Access { kRead, kWrite, kConfirm };
 
-// kWrite: the caller holds the lock; an interrupted commit is repaired and an interrupted save
-// finished. `store` may be null with kRead. Cost: one file read; after a crash, a reading of all maps.
+// kWrite: the caller holds the lock; an interrupted commit is repaired, an interrupted save finished, and
+// what a rollback left is cleaned up; kRefused while a commit waits for its confirmation. `store` may be null
+// with kRead. Cost: one file read; after a crash, a reading of all maps.
 Result<HostState> load_host(Datapath& datapath, const Store* store, const Capacities& capacities, Access access);
 
 std::string to_hex(const Digest& digest);

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "api/confirm.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
 #include "model/text.hpp"
@@ -104,7 +105,9 @@ InterfaceStatus look_at(const Look& look, const std::string& name, const Interfa
     }
     row.hook = attachment->hook;
     row.generation = look.host.control.generation;
-    if (!attachment->problem.empty()) {
+    if (attachment->since > look.host.control.generation) {
+        row.state = "NOT filtered";  // said with the rollback
+    } else if (!attachment->problem.empty()) {
         row.state = "problem";
         say(report, true, "attachment-incomplete",
             fmt::format("{}: {}: {}; `sgbpf attach {}`", name, row.device, attachment->problem, name));
@@ -132,6 +135,11 @@ void look_at_left(const Look& look, StatusReport& report) {
         InterfaceStatus row;
         row.device = device_words(attachment.device);
         row.hook = attachment.hook;
+        if (attachment.since > look.host.control.generation) {
+            row.state = "NOT filtered";
+            report.interfaces.push_back(row);
+            continue;
+        }
         const InterfaceImage* bound = look.host.image.interface_at(attachment.interface_slot);
         if (attachment.problem.empty() && bound != nullptr) {
             // The record is lost, or the device was renamed: what it is bound to is still enforced.
@@ -164,7 +172,20 @@ void look_at_commit(const HostState& host, const Store* store, StatusReport& rep
                 : "a commit was interrupted; the rules from before it are in force until the next apply, which repairs "
                   "it");
     }
-    if (!host.kernel_empty && !host.applied_is_current && !host.interrupted) {
+    if (host.unconfirmed) {
+        say(report, false, "unconfirmed",
+            fmt::format("generation {} waits for its confirmation until {}; then generation {} is in force again; "
+                        "`sgbpf confirm` keeps it",
+                        host.control.generation, boot_time_text(host.control.confirm_until),
+                        host.control.confirm_from));
+    }
+    if (host.rolled_back) {
+        say(report, true, "rolled-back",
+            fmt::format("generation {} was not confirmed and is undone, generation {} is in force; devices that it "
+                        "attached pass ALL traffic, as before; the next apply or `sgbpf confirm` tidies up",
+                        host.control.pending, host.control.generation));
+    }
+    if (!host.kernel_empty && !host.applied_is_current && !host.interrupted && host.control.generation != 0) {
         say(report, true, "applied-state-differs",
             host.applied ? "the kernel enforces something else than the applied state says; apply again"
                          : "the record of what was applied is missing; apply again");

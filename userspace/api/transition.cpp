@@ -78,8 +78,17 @@ Result<void> flush_unused_slots(const Engine::Parts& parts, const MapImage& imag
     return {};
 }
 
-Applied record_of(const Transition& transition, const std::string& source) {
-    const bool writes = transition.writes() != 0;
+void save_cache(const Engine::Parts& parts, const MapImage& image, bool staged) {
+    const std::vector<std::byte> bytes = serialise(image);
+    const auto saved =
+        parts.store->save_image_cache({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, staged);
+    if (!saved) {
+        parts.debug("image cache: " + saved.error().message);
+    }
+}
+
+Applied record_of(const Transition& transition, const std::string& source, bool unconfirmed) {
+    const bool writes = transition.writes() != 0 || unconfirmed;
     Applied applied;
     applied.state = transition.desired;
     applied.generation = writes ? transition.commit.to : transition.host.control.generation;
@@ -92,7 +101,7 @@ Applied record_of(const Transition& transition, const std::string& source) {
 
 }  // namespace
 
-Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired) {
+Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired, bool reversible) {
     Transition work;
     work.host = std::move(host);
     work.desired = std::move(desired);
@@ -106,6 +115,9 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
         // Even if the image had to be read back and lost its names: what it enforces is right.
         work.next = work.host.image;
         work.slots = interface_slots(work.next);
+        if (reversible) {
+            work.commit = plan_commit(work.host.image, work.next, work.host.control.generation, true);
+        }
         return work;
     }
     Capacities capacities = parts.host.capacities;
@@ -133,7 +145,7 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
         return unexpected(std::move(error));
     }
     work.next = std::move(*next);
-    work.commit = plan_commit(work.host.image, work.next, work.host.control.generation);
+    work.commit = plan_commit(work.host.image, work.next, work.host.control.generation, reversible);
     work.slots = interface_slots(work.next);
     return work;
 }
@@ -162,9 +174,11 @@ std::vector<std::string> touched_interfaces(const Transition& transition) {
     return names;
 }
 
-Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source) {
+Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source,
+                                std::uint64_t undone_at) {
     CommitOutcome outcome;
-    const Applied applied = record_of(transition, source);
+    const bool unconfirmed = undone_at != 0;
+    const Applied applied = record_of(transition, source, unconfirmed);
     if (auto staged = parts.store->stage_applied(applied); !staged) {
         Error error = staged.error();
         error.message += "; nothing changed";
@@ -181,10 +195,14 @@ Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transiti
             return unexpected(flushed.error());
         }
     }
-    if (transition.writes() != 0) {
-        const auto stats = run_commit(*parts.datapath, transition.commit);
+    if (unconfirmed) {
+        save_cache(parts, transition.next, true);
+    }
+    if (transition.writes() != 0 || unconfirmed) {
+        const auto stats = unconfirmed ? run_unconfirmed_commit(*parts.datapath, transition.commit, undone_at)
+                                       : run_commit(*parts.datapath, transition.commit);
         const auto control = parts.datapath->control();
-        if (!stats && !(control && control->generation == transition.commit.to)) {
+        if (!stats && (unconfirmed || !(control && control->generation == transition.commit.to))) {
             Error error = stats.error();
             error.message += "; the rules in force are those from before, the next apply repairs the rest";
             return unexpected(std::move(error));
@@ -200,6 +218,9 @@ Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transiti
         if (control) {
             transition.host.control = *control;
         }
+    }
+    if (unconfirmed) {
+        return outcome;
     }
     // The change is made; what fails from here on is a note.
     if (auto promoted = parts.store->promote_staged(); !promoted) {
@@ -218,11 +239,16 @@ void finish(const Engine::Parts& parts, Transition& transition, std::vector<std:
         }
     }
     transition.next.retired_interfaces.clear();
-    const std::vector<std::byte> bytes = serialise(transition.next);
-    const auto saved = parts.store->save_image_cache({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-    if (!saved) {
-        parts.debug("image cache: " + saved.error().message);
+    save_cache(parts, transition.next, false);
+}
+
+void finish_confirmed(const Engine::Parts& parts, const HostState& host, std::vector<std::string>* notes) {
+    if (const auto flushed = flush_unused_slots(parts, host.image); !flushed) {
+        notes->push_back("warning: flows of an interface that left are not forgotten yet: " + flushed.error().message);
+        return;
     }
+    save_cache(parts, host.image, false);
+    parts.store->drop_staged();
 }
 
 }  // namespace sgbpf

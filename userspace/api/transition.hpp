@@ -36,7 +36,8 @@ struct Transition {
 };
 
 // Assigns ids, compiles, plans. kExhausted with a sentence if it does not fit. Writes nothing.
-Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired);
+// `reversible`: for an unconfirmed commit, which is carried out also if nothing changes.
+Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired, bool reversible = false);
 
 // Names of the interfaces of `desired` whose configuration, addresses or policies change.
 std::vector<std::string> touched_interfaces(const Transition& transition);
@@ -49,10 +50,14 @@ struct CommitOutcome {
 };
 
 // Precondition: the lock is held and changes_anything(). An error: the rules in force are those from
-// before. `source`: where the state came from, for the record.
-Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source);
+// before. `source`: where the state came from, for the record. `undone_at` (CLOCK_BOOTTIME, nanoseconds; 0 =
+// never): step 3 and what follows is left to the confirmation (confirm.hpp).
+Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source,
+                                std::uint64_t undone_at = 0);
 
 // After the devices of retired interfaces are unbound: forgets their flows and writes the image cache.
 void finish(const Engine::Parts& parts, Transition& transition, std::vector<std::string>* notes);
+// The same after a confirmation; `host` was loaded for writing.
+void finish_confirmed(const Engine::Parts& parts, const HostState& host, std::vector<std::string>* notes);
 
 }  // namespace sgbpf

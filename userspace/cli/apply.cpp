@@ -16,12 +16,15 @@ namespace {
 
 constexpr std::size_t kPlanLines = 40;
 constexpr std::size_t kWaitingLines = 10;
+constexpr std::uint64_t kConfirmLeast = 5;  // seconds: enough to type it
+constexpr std::uint64_t kConfirmMost = 86400;
 
 struct Arguments {
     std::string file;
     bool require_devices = false;
     bool yes = false;
     bool prune = false;
+    std::string confirm;
 };
 
 Json apply_json(const ApplyReport& report) {
@@ -32,6 +35,7 @@ Json apply_json(const ApplyReport& report) {
     return {
         {"Committed", report.committed},
         {"Generation", report.generation},
+        {"UndoneAt", report.undone_at.empty() ? Json(nullptr) : Json(report.undone_at)},
         {"MapWrites", report.writes},
         {"Milliseconds",
          {{"Parse", report.timing.parse_ms}, {"Engine", report.timing.engine_ms}, {"Grace", report.timing.grace_ms}}},
@@ -45,7 +49,11 @@ void say(Context& context, const ApplyReport& report) {
     for (const std::string& note : report.plan.notes) {
         context.words(note);
     }
-    if (report.committed) {
+    if (!report.undone_at.empty()) {
+        context.data(fmt::format("generation {} active: {}, {}; rolls back at {} unless: sgbpf confirm\n",
+                                 report.generation, counted(report.writes, "write"),
+                                 milliseconds(report.timing.engine_ms), report.undone_at));
+    } else if (report.committed) {
         context.data(fmt::format("applied generation {}: {}, {} (parse {}, grace {})\n", report.generation,
                                  counted(report.writes, "write"), milliseconds(report.timing.engine_ms),
                                  milliseconds(report.timing.parse_ms), milliseconds(report.timing.grace_ms)));
@@ -83,6 +91,15 @@ void apply(Context& context, const Arguments& arguments) {
     options.require_devices = arguments.require_devices;
     options.allow_leaving = arguments.yes || arguments.prune;
     options.hook = context.hook();
+    if (!arguments.confirm.empty()) {
+        const auto seconds = parse_decimal(arguments.confirm);
+        if (!seconds || *seconds < kConfirmLeast || *seconds > kConfirmMost) {
+            context.fail(kExitBadInput, fmt::format("--confirm {}: seconds from {} to {}", printable(arguments.confirm),
+                                                    kConfirmLeast, kConfirmMost));
+            return;
+        }
+        options.confirm_seconds = static_cast<std::uint32_t>(*seconds);
+    }
     options.who = caller_text();
     options.command = "apply " + arguments.file;
     if (context.env.in_is_terminal) {
@@ -125,6 +142,34 @@ void apply(Context& context, const Arguments& arguments) {
     }
 }
 
+void confirm(Context& context, bool undo) {
+    Engine* engine = context.engine(Needs::kChange);
+    if (engine == nullptr) {
+        return;
+    }
+    if (context.env.hold_interrupts) {
+        context.env.hold_interrupts();
+    }
+    auto report = engine->confirm(undo);
+    if (!report) {
+        context.fail(report.error());
+        return;
+    }
+    if (context.options.json) {
+        context.json(
+            {{"Generation", report->generation}, {"RolledBack", report->rolled_back}, {"Notes", report->notes}});
+    } else {
+        for (const std::string& note : report->notes) {
+            context.words(note);
+        }
+        context.data(fmt::format("generation {} {}\n", report->generation,
+                                 report->rolled_back ? "is in force again" : "is confirmed and stays"));
+    }
+    if (report->rolled_back && !undo) {
+        context.fail(kExitDiffers, "too late: the time for the confirmation was over");
+    }
+}
+
 }  // namespace
 
 void add_apply_commands(CLI::App& app, Context& context) {
@@ -136,11 +181,20 @@ void add_apply_commands(CLI::App& app, Context& context) {
                       "Interfaces may leave the file: their devices then drop all traffic but ARP, ND and DHCP until "
                       "`sgbpf detach`");
     command->add_flag("-y,--yes", arguments->yes, "The same as --prune, without a question");
+    command->add_option("--confirm", arguments->confirm,
+                        "Seconds after which the kernel goes back by itself, also if this host cannot be reached any "
+                        "more, unless `sgbpf confirm` comes first");
     command->footer(
-        "Examples:\n  sgbpf apply s.yaml\n  sgbpf apply s.yaml --require-devices\n"
+        "Examples:\n  sgbpf apply s.yaml\n  sgbpf apply s.yaml --confirm 60\n"
         "  sgbpf apply s.yaml --prune\n\nA device that is absent waits and is attached by the next apply or "
         "`sgbpf attach`.");
     command->callback([&context, arguments] { apply(context, *arguments); });
+
+    auto undo = std::make_shared<bool>(false);
+    CLI::App* confirm_command = app.add_subcommand("confirm", "Keep what `apply --confirm` made active");
+    confirm_command->add_flag("--undo", *undo, "Go back at once instead");
+    confirm_command->footer("Examples:\n  sgbpf apply s.yaml --confirm 60 && sgbpf confirm\n  sgbpf confirm --undo");
+    confirm_command->callback([&context, undo] { confirm(context, *undo); });
 }
 
 }  // namespace sgbpf::cli

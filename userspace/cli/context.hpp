@@ -72,7 +72,7 @@ private:
 
 // One per command group; each adds its verbs with their callbacks.
 void add_check_commands(CLI::App& app, Context& context);   // check, diff
-void add_apply_commands(CLI::App& app, Context& context);   // apply
+void add_apply_commands(CLI::App& app, Context& context);   // apply, confirm
 void add_attach_commands(CLI::App& app, Context& context);  // attach, detach, remove-all
 void add_status_commands(CLI::App& app, Context& context);  // status
 void add_show_commands(CLI::App& app, Context& context);    // show ...

@@ -6,7 +6,7 @@ _sgbpf() {
     local names
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "check diff apply attach detach remove-all status show flows $globals --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "check diff apply confirm attach detach remove-all status show flows $globals --version" -- "$word")
         return
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
@@ -22,7 +22,8 @@ _sgbpf() {
     case $verb in
         check) mapfile -t COMPREPLY < <(compgen -f -W "--image $globals" -- "$word") ;;
         diff) mapfile -t COMPREPLY < <(compgen -f -W "$globals" -- "$word") ;;
-        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes $globals" -- "$word") ;;
+        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes --confirm $globals" -- "$word") ;;
+        confirm) mapfile -t COMPREPLY < <(compgen -W "--undo $globals" -- "$word") ;;
         attach) mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word") ;;
         detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes $globals" -- "$word") ;;
         remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;

@@ -337,10 +337,10 @@ Result<Attachment> Attacher::attach(const AttachRequest& request) {
     if (!where || !before) {
         return unexpected(where ? before.error() : where.error());
     }
-    auto done = in_order([&] { return instance.bind(ifindex, request.interface_slot); },
+    auto done = in_order([&] { return instance.bind(ifindex, request.interface_slot, request.since); },
                          [&] { return attach_missing(instance, request, *where, *own); });
     if (!done) {
-        static_cast<void>(instance.bind(ifindex, before->interface_slot).has_value());
+        static_cast<void>(instance.bind(ifindex, before->interface_slot, before->since).has_value());
         return unexpected(done.error());
     }
     bound_[netns->inode][request.interface_slot] = ifindex;

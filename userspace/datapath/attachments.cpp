@@ -170,6 +170,7 @@ Attachment Attacher::describe(Instance& instance, const Device& device, std::uin
     const bool in = (*own)[SG_IN].where != Where::kNowhere;
     const bool out = (*own)[SG_OUT].where != Where::kNowhere;
     auto binding = instance.binding(device.ifindex);
+    attachment.since = binding ? binding->since : 0;
     if (!in && !out) {
         attachment.problem = "no program is attached: someone removed it, or the device is a new one";
     } else if (!in || !out) {

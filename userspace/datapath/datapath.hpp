@@ -31,6 +31,9 @@ struct ControlState {
     std::uint64_t pending = 0;  // != 0: a commit was interrupted
     Digest digest{};
     std::uint32_t ticks_per_second = 0;
+    std::uint64_t confirm_state = SG_CONFIRM_NONE;  // enum sg_confirm_state
+    std::uint64_t confirm_from = 0;                 // generation to go back to
+    std::uint64_t confirm_until = 0;                // CLOCK_BOOTTIME, nanoseconds
 };
 
 // A network device as rtnetlink describes it.
@@ -56,6 +59,7 @@ struct AttachRequest {
     std::string interface_id;  // names the pins
     HookChoice hook = HookChoice::kAuto;
     Role role = Role::kWorkload;
+    std::uint64_t since = 0;  // struct sg_binding: the unconfirmed commit that wants it, 0 = none
 };
 
 // What is in force at one device, both directions.
@@ -66,6 +70,7 @@ struct Attachment {
     Role role = Role::kWorkload;
     std::string hook;                                // "tcx", "clsact", "xdp native + tcx" (in + out) ...
     std::vector<std::string> ladder;                 // set by attach(): what was refused on the way to `hook`
+    std::uint64_t since = 0;                         // struct sg_binding
     std::array<unsigned, SG_DIRECTIONS> position{};  // 1 = first
     std::array<unsigned, SG_DIRECTIONS> programs{};  // on the hook, ours included
     std::vector<std::string> foreign_before;         // programs of others that run before ours at the same hook
@@ -133,6 +138,16 @@ public:
     virtual Result<void> set_pending(std::uint64_t generation) = 0;
     virtual Result<void> flip(std::uint64_t generation, const Digest& digest) = 0;
     virtual Result<void> wait_grace_period() = 0;
+    // From now on the kernel goes back to the generation and digest in force by itself at `until`
+    // (CLOCK_BOOTTIME, nanoseconds), unless disarmed. Before the flip of the commit to be undone.
+    virtual Result<void> arm_rollback(std::uint64_t until) = 0;
+    // Stops the timer. True: it was still armed, confirm_state is none now. False: it has fired, or never
+    // was; confirm_state is left as it is.
+    virtual Result<bool> disarm_rollback() = 0;
+    // Goes back at once, as the timer would. True: done; false: there was nothing to undo.
+    virtual Result<bool> roll_back_now() = 0;
+    // The last step of cleaning up after a rollback: confirm_state = none.
+    virtual Result<void> forget_rollback() = 0;
 
     // Devices and hooks.
     virtual Result<std::vector<Device>> devices(const std::string& netns) = 0;
@@ -141,6 +156,8 @@ public:
     // Binds an attached device to no interface (slot 0): it then drops all but the exempt list. Its links
     // stay, under a name of their own: the interface's id may get another device.
     virtual Result<void> unbind(const Attachment& attachment) = 0;
+    // The commit that the device was attached for is confirmed: its `since` is forgotten.
+    virtual Result<void> keep_binding(const Attachment& attachment) = 0;
     virtual Result<std::vector<Attachment>> attachments() = 0;
     // Unpins and detaches everything of ours.
     virtual Result<void> remove_all() = 0;

@@ -100,6 +100,15 @@ Result<void> Attacher::detach(const Attachment& attachment) {
     return {};
 }
 
+Result<void> Attacher::keep_binding(const Attachment& attachment) {
+    auto netns = netns_by_name(attachment.device.netns, netns_dir_);
+    if (!netns) {
+        return unexpected(netns.error());
+    }
+    auto instance = Instance::open(paths_, netns->inode);
+    return instance ? instance->settle(attachment.device.ifindex) : Result<void>(unexpected(instance.error()));
+}
+
 // Links first: should the process end in between, the device is still bound to a slot without rules.
 Result<void> Attacher::unbind(const Attachment& attachment) {
     auto netns = netns_by_name(attachment.device.netns, netns_dir_);

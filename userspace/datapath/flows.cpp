@@ -24,18 +24,6 @@ bool covers(const Prefix& prefix, const std::uint8_t* address) {
     return true;
 }
 
-Result<Object> load_on(Tree& tree, std::string_view program) {
-    auto config = tree.config();
-    if (!config) {
-        return unexpected(config.error());
-    }
-    Object::Request request;
-    request.programs = {program};
-    request.maps = tree.reuse();
-    request.config = *config;
-    return Object::load(request);
-}
-
 }  // namespace
 
 bool is_flow(std::uint64_t word) {

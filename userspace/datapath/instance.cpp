@@ -99,9 +99,18 @@ Result<sg_binding> Instance::binding(int ifindex) {
     return TypedMap<std::uint32_t, sg_binding>(ifindexes_).get(static_cast<std::uint32_t>(ifindex));
 }
 
-Result<void> Instance::bind(int ifindex, std::uint32_t interface_slot) {
+Result<void> Instance::bind(int ifindex, std::uint32_t interface_slot, std::uint64_t since) {
     return TypedMap<std::uint32_t, sg_binding>(ifindexes_)
-        .put(static_cast<std::uint32_t>(ifindex), sg_binding{.interface_slot = interface_slot});
+        .put(static_cast<std::uint32_t>(ifindex), sg_binding{.interface_slot = interface_slot, .since = since});
+}
+
+Result<void> Instance::settle(int ifindex) {
+    auto found = binding(ifindex);
+    if (!found) {
+        return unexpected(found.error());
+    }
+    found->since = 0;
+    return TypedMap<std::uint32_t, sg_binding>(ifindexes_).put(static_cast<std::uint32_t>(ifindex), *found);
 }
 
 Result<void> Instance::bind_left(int ifindex) {

@@ -46,6 +46,7 @@ public:
     Result<Attachment> attach(const AttachRequest& request) override;
     Result<void> detach(const Attachment& attachment) override;
     Result<void> unbind(const Attachment& attachment) override;
+    Result<void> keep_binding(const Attachment& attachment) override;
     Result<std::vector<Attachment>> attachments() override;
     Result<void> remove_all() override;
 
@@ -177,6 +178,11 @@ Result<void> KernelDatapath::detach(const Attachment& attachment) {
 Result<void> KernelDatapath::unbind(const Attachment& attachment) {
     auto open_tree = tree();
     return open_tree ? attacher_->unbind(attachment) : Result<void>(unexpected(open_tree.error()));
+}
+
+Result<void> KernelDatapath::keep_binding(const Attachment& attachment) {
+    auto open_tree = tree();
+    return open_tree ? attacher_->keep_binding(attachment) : Result<void>(unexpected(open_tree.error()));
 }
 
 Result<std::vector<Attachment>> KernelDatapath::attachments() {

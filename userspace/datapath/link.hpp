@@ -43,6 +43,7 @@ public:
     Result<Attachment> attach(const AttachRequest& request);
     Result<void> detach(const Attachment& attachment);
     Result<void> unbind(const Attachment& attachment);
+    Result<void> keep_binding(const Attachment& attachment);
     Result<std::vector<Attachment>> list();
 
 private:

@@ -216,6 +216,33 @@ Result<Tree> Tree::create(const PinPaths& paths, const Capacities& capacities) {
     return open(paths);
 }
 
+Result<Object> load_on(Tree& tree, std::string_view program) {
+    auto config = tree.config();
+    if (!config) {
+        return unexpected(config.error());
+    }
+    Object::Request request;
+    request.programs = {program};
+    request.maps = tree.reuse();
+    request.config = *config;
+    return Object::load(request);
+}
+
+Result<void> run_on(Tree& tree, std::string_view program) {
+    auto object = load_on(tree, program);
+    if (!object) {
+        return unexpected(object.error());
+    }
+    auto run = run_program(object->program(program), program, std::vector<std::byte>(64));
+    if (!run) {
+        return unexpected(run.error());
+    }
+    if (const int code = static_cast<int>(run->verdict); code != 0) {
+        return unexpected(kernel_error(fmt::format("program {}", program), -code));
+    }
+    return {};
+}
+
 Result<void> fill_free_list(Object& object, const Capacities& capacities) {
     auto filled = run_program(object.program("sg_fill"), "sg_fill", std::vector<std::byte>(64));
     if (!filled) {

@@ -82,6 +82,11 @@ private:
     std::vector<Map> maps_;
 };
 
+// A program that user space runs, loaded on the maps of a tree.
+Result<Object> load_on(Tree& tree, std::string_view program);
+// Runs it once, without a request; what it returns is 0 or a negative errno.
+Result<void> run_on(Tree& tree, std::string_view program);
+
 // Puts every record slot of new maps on the free list. `object` has program sg_fill.
 Result<void> fill_free_list(Object& object, const Capacities& capacities);
 
@@ -99,7 +104,9 @@ public:
     Map& ifindexes() { return ifindexes_; }
 
     Result<sg_binding> binding(int ifindex);  // slot 0: none
-    Result<void> bind(int ifindex, std::uint32_t interface_slot);
+    Result<void> bind(int ifindex, std::uint32_t interface_slot, std::uint64_t since = 0);
+    // Forgets the unconfirmed commit that a device was bound for.
+    Result<void> settle(int ifindex);
     // The device stays attached without an interface; its links are then named left_id().
     Result<void> bind_left(int ifindex);
     [[nodiscard]] std::string left_id(int ifindex) const;           // unique on the host

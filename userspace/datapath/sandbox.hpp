@@ -56,6 +56,7 @@ public:
     Result<Attachment> attach(const AttachRequest& /*request*/) override { return Attachment{}; }
     Result<void> detach(const Attachment& /*attachment*/) override { return {}; }
     Result<void> unbind(const Attachment& /*attachment*/) override { return {}; }
+    Result<void> keep_binding(const Attachment& /*attachment*/) override { return {}; }
     Result<std::vector<Attachment>> attachments() override { return std::vector<Attachment>{}; }
     Result<void> remove_all() override { return {}; }
 

@@ -2,7 +2,9 @@
 #include "datapath/tree_datapath.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "datapath/flows.hpp"
 #include "datapath/usage.hpp"
@@ -23,6 +25,9 @@ Result<ControlState> TreeDatapath::control() {
     state.generation = load_word((*record)->generation);
     state.pending = load_word((*record)->pending);
     state.ticks_per_second = (*record)->ticks_per_second;
+    state.confirm_state = load_word((*record)->confirm_state);
+    state.confirm_from = (*record)->confirm_from;
+    state.confirm_until = (*record)->confirm_until;
     static_assert(sizeof((*record)->digest) == sizeof(state.digest));
     std::memcpy(state.digest.data(), &(*record)->digest[0], sizeof(state.digest));
     return state;
@@ -70,6 +75,92 @@ Result<void> TreeDatapath::flip(std::uint64_t generation, const Digest& digest) 
         store_word(stored[i], words[i]);
     }
     store_word((*record)->generation, generation);
+    return {};
+}
+
+// The state word last: a timer of an earlier commit that still runs finds nothing armed until all is there.
+Result<void> TreeDatapath::arm_rollback(std::uint64_t until) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    sg_control& control = **record;
+    static_assert(sizeof(control.digest_before) == sizeof(control.digest));
+    std::memcpy(&control.digest_before[0], &control.digest[0], sizeof(control.digest));
+    store_word(control.confirm_from, load_word(control.generation));
+    store_word(control.confirm_until, until);
+    store_word(control.confirm_state, SG_CONFIRM_ARMED);
+    auto armed = run_on(**open_tree, "sg_confirm_arm");
+    if (!armed) {
+        store_word(control.confirm_state, SG_CONFIRM_NONE);
+    }
+    return armed;
+}
+
+Result<bool> TreeDatapath::disarm_rollback() {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    // Whoever changes the word first decides: this, or the timer.
+    std::uint64_t state = SG_CONFIRM_ARMED;
+    auto* word = reinterpret_cast<std::uint64_t*>(&(*record)->confirm_state);
+    const bool armed = __atomic_compare_exchange_n(word, &state, std::uint64_t{SG_CONFIRM_NONE}, false,
+                                                   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    auto stopped = run_on(**open_tree, "sg_confirm_disarm");
+    if (!stopped && !armed) {
+        return unexpected(stopped.error());
+    }
+    return armed;  // a timer that could not be stopped finds nothing armed
+}
+
+// One implementation of going back: the timer's, which is made to fire now.
+Result<bool> TreeDatapath::roll_back_now() {
+    constexpr std::chrono::milliseconds kPause{5};
+    constexpr int kPatience = 400;
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    if (load_word((*record)->confirm_state) == SG_CONFIRM_NONE) {
+        return false;
+    }
+    store_word((*record)->confirm_until, 0);
+    if (auto armed = run_on(**open_tree, "sg_confirm_arm"); !armed) {
+        return unexpected(armed.error());
+    }
+    for (int i = 0; i < kPatience; ++i) {
+        if (load_word((*record)->confirm_state) == SG_CONFIRM_ROLLED_BACK &&
+            load_word((*record)->generation) == load_word((*record)->confirm_from)) {
+            return true;
+        }
+        std::this_thread::sleep_for(kPause);
+    }
+    return unexpected(make_error(ErrorCode::kSystem, "the kernel's timer does not run; the new rules are in force"));
+}
+
+Result<void> TreeDatapath::forget_rollback() {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto record = (*open_tree)->control();
+    if (!record) {
+        return unexpected(record.error());
+    }
+    store_word((*record)->confirm_state, SG_CONFIRM_NONE);
     return {};
 }
 

@@ -14,6 +14,10 @@ public:
     Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override;
     Result<void> set_pending(std::uint64_t generation) override;
     Result<void> flip(std::uint64_t generation, const Digest& digest) override;
+    Result<void> arm_rollback(std::uint64_t until) override;
+    Result<bool> disarm_rollback() override;
+    Result<bool> roll_back_now() override;
+    Result<void> forget_rollback() override;
     Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
     Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,

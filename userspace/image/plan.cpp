@@ -352,15 +352,15 @@ void plan_new_slots(CommitPlan& plan, const MapImage& current, const MapImage& n
 
 }  // namespace
 
-CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint64_t generation) {
+CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint64_t generation, bool reversible) {
     CommitPlan plan;
     plan.from = generation;
     plan.to = generation + 1;
     plan.digest = digest(next);
     plan_before(plan, current, next);
     publish(Publisher{plan}, current, next);
-    plan.single_write = plan.publish.size() <= 1;
-    if (plan.publish.size() == 1) {
+    plan.single_write = plan.publish.size() <= 1 && !reversible;
+    if (plan.publish.size() == 1 && plan.single_write) {
         plan.publish = {};
         plan.after = {};
         publish(Publisher{plan, true}, current, next);

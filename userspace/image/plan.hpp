@@ -29,8 +29,10 @@ struct CommitPlan {
 };
 
 // `current` is what the maps hold at `generation`; the plan leads to `generation` + 1. The cost is that
-// of the difference, plus a pass over slots and over changed set tables.
-CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint64_t generation);
+// of the difference, plus a pass over slots and over changed set tables. `reversible`: until `after` is
+// written, storing the old generation undoes the commit; there is no single_write then.
+CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint64_t generation,
+                       bool reversible = false);
 
 // What is in force at `generation`, whatever an interrupted commit left behind. Anonymous: see
 // image.hpp. Rows of tombstones and unreachable numbers are not part of it.

@@ -246,6 +246,7 @@ Result<void> Store::promote_staged() const {
 void Store::drop_staged() const {
     // Nothing depends on it: what is staged counts only if its digest is the kernel's.
     [[maybe_unused]] const int gone = ::unlink(path("applied.next").c_str());
+    [[maybe_unused]] const int image_gone = ::unlink(path("image.next").c_str());
 }
 
 Result<void> Store::save_applied_to(const char* file, const Applied& applied) const {
@@ -261,8 +262,8 @@ Result<void> Store::save_applied_to(const char* file, const Applied& applied) co
     return written ? Result<void>() : Result<void>(unexpected(with_disk_help(std::move(written).error())));
 }
 
-Result<std::optional<std::string>> Store::load_image_cache() const {
-    auto bytes = read_file(path("image.bin"), kMaxImageBytes);
+Result<std::optional<std::string>> Store::load_image_cache(bool staged) const {
+    auto bytes = read_file(path(staged ? "image.next" : "image.bin"), kMaxImageBytes);
     if (bytes) {
         return std::optional<std::string>(std::move(*bytes));
     }
@@ -272,8 +273,8 @@ Result<std::optional<std::string>> Store::load_image_cache() const {
     return unexpected(std::move(bytes).error());
 }
 
-Result<void> Store::save_image_cache(std::string_view bytes) const {
-    auto written = write_file_atomically(path("image.bin"), bytes, kFileMode);
+Result<void> Store::save_image_cache(std::string_view bytes, bool staged) const {
+    auto written = write_file_atomically(path(staged ? "image.next" : "image.bin"), bytes, kFileMode);
     return written ? Result<void>() : Result<void>(unexpected(with_disk_help(std::move(written).error())));
 }
 

@@ -5,6 +5,7 @@
 //   applied.json  the last applied State with its ids and generation
 //   applied.next  the same of a commit that is under way
 //   image.bin     opaque bytes: the serialised MapImage, only a cache
+//   image.next    the same of a commit that waits for its confirmation
 //   journal.log   one line per change, only appended to
 //
 // Who writes applied.json, image.bin or journal.log holds the lock. Each file is replaced as a whole
@@ -78,9 +79,10 @@ public:
     [[nodiscard]] Result<std::optional<Applied>> load_staged() const;
     void drop_staged() const;
 
-    // Opaque to the store; empty if there is none. A cache: callers may ignore errors.
-    [[nodiscard]] Result<std::optional<std::string>> load_image_cache() const;
-    [[nodiscard]] Result<void> save_image_cache(std::string_view bytes) const;
+    // Opaque to the store; empty if there is none. A cache: callers may ignore errors. `staged`: of a
+    // commit that waits for its confirmation; drop_staged() drops that too.
+    [[nodiscard]] Result<std::optional<std::string>> load_image_cache(bool staged = false) const;
+    [[nodiscard]] Result<void> save_image_cache(std::string_view bytes, bool staged = false) const;
 
     // Appends `line` (a newline is added; any inside become spaces) and syncs it.
     [[nodiscard]] Result<void> append_journal(std::string_view line) const;

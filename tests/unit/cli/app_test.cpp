@@ -36,6 +36,11 @@ public:
     Result<Attachment> attach(const AttachRequest& request) override { return kernel_.attach(request); }
     Result<void> detach(const Attachment& attachment) override { return kernel_.detach(attachment); }
     Result<void> unbind(const Attachment& attachment) override { return kernel_.unbind(attachment); }
+    Result<void> keep_binding(const Attachment& attachment) override { return kernel_.keep_binding(attachment); }
+    Result<void> arm_rollback(std::uint64_t until) override { return kernel_.arm_rollback(until); }
+    Result<bool> disarm_rollback() override { return kernel_.disarm_rollback(); }
+    Result<bool> roll_back_now() override { return kernel_.roll_back_now(); }
+    Result<void> forget_rollback() override { return kernel_.forget_rollback(); }
     Result<std::vector<Attachment>> attachments() override { return kernel_.attachments(); }
     Result<void> remove_all() override { return kernel_.remove_all(); }
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override { return kernel_.read_flows(filter); }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "api/confirm.hpp"
+
+#include <ctime>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "api/commit.hpp"
+#include "api/devices.hpp"
+#include "api/engine_parts.hpp"
+#include "api/transition.hpp"
+#include "base/strings.hpp"
+
+namespace sgbpf {
+
+std::uint64_t boot_time_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::string boot_time_text(std::uint64_t boot_ns) {
+    const auto ahead = std::chrono::nanoseconds(static_cast<std::int64_t>(boot_ns - boot_time_now()));
+    const auto wall = std::chrono::system_clock::now() + std::chrono::round<std::chrono::seconds>(ahead);
+    return fmt::format("{:%H:%M:%S}", fmt::localtime(std::chrono::system_clock::to_time_t(wall)));
+}
+
+Result<void> clean_up_rollback(Datapath& datapath, const MapImage* known, std::vector<std::string>& notes) {
+    // The timer first: it would store the old generation again after the next commit.
+    if (auto stopped = datapath.disarm_rollback(); !stopped) {
+        return unexpected(stopped.error());
+    }
+    auto control = datapath.control();
+    auto attachments = datapath.attachments();
+    if (!control || !attachments) {
+        return unexpected(control ? attachments.error() : control.error());
+    }
+    for (const Attachment& attachment : *attachments) {
+        if (attachment.since <= control->generation) {
+            continue;
+        }
+        if (auto detached = datapath.detach(attachment); !detached) {
+            return detached;
+        }
+        notes.push_back(fmt::format("{} is detached again: the apply that attached it was not confirmed",
+                                    device_words(attachment.device)));
+    }
+    if (auto repaired = repair(datapath, known); !repaired) {
+        return unexpected(repaired.error());
+    }
+    notes.push_back(fmt::format("generation {} was not confirmed and is undone; generation {} is in force",
+                                control->pending, control->generation));
+    return datapath.forget_rollback();
+}
+
+namespace {
+
+Error nothing_waits() {
+    return make_error(ErrorCode::kRefused, "nothing waits for a confirmation");
+}
+
+// Devices of interfaces that the confirmed state no longer has: bound to no interface from now on.
+void unbind_without_interface(const Engine::Parts& parts, const HostState& host, std::vector<std::string>& notes) {
+    for (const Attachment& attachment : host.attachments) {
+        const bool bound = attachment.device.ifindex != 0 && attachment.interface_slot != 0;
+        if (!bound || host.image.interface_at(attachment.interface_slot) != nullptr) {
+            continue;
+        }
+        const std::string device = device_words(attachment.device);
+        if (auto unbound = parts.datapath->unbind(attachment); !unbound) {
+            notes.push_back(fmt::format("warning: {} is still bound: {}", device, unbound.error().message));
+        } else {
+            notes.push_back(fmt::format("{} stays attached and drops all traffic but ARP, ND and DHCP until `sgbpf "
+                                        "detach {}`",
+                                        device, attachment.device.name));
+        }
+    }
+}
+
+}  // namespace
+
+Result<ConfirmReport> Engine::confirm(bool undo) {
+    auto lock = parts_->lock();
+    if (!lock) {
+        return unexpected(lock.error());
+    }
+    auto host = parts_->load(Access::kConfirm);
+    if (!host) {
+        return unexpected(host.error());
+    }
+    ConfirmReport report;
+    report.notes = host->notes;
+    report.generation = host->control.generation;
+    if (!host->unconfirmed) {
+        if (host->notes.empty()) {
+            return unexpected(nothing_waits());
+        }
+        report.rolled_back = true;  // too late: load() has cleaned up
+        return report;
+    }
+    Datapath& datapath = *parts_->datapath;
+    auto kept = undo ? datapath.roll_back_now() : datapath.disarm_rollback();
+    if (!kept) {
+        return unexpected(kept.error());
+    }
+    // From here on it is an ordinary commit whose cleaning up is left: a run that dies now leaves what an
+    // interrupted apply leaves. Loading again for writing finishes it: repair, promotion of what is staged.
+    auto finished = parts_->load(Access::kWrite);
+    if (!finished) {
+        return unexpected(finished.error());
+    }
+    if (undo || !*kept) {
+        report.notes = finished->notes;
+        report.generation = finished->control.generation;
+        report.rolled_back = true;
+        parts_->journal(caller_text(), fmt::format("generation {} is in force again", report.generation),
+                        to_hex(finished->control.digest), &report.notes);
+        return report;
+    }
+    for (const Attachment& attachment : finished->attachments) {
+        if (attachment.since == 0) {
+            continue;
+        }
+        if (auto settled = datapath.keep_binding(attachment); !settled) {
+            report.notes.push_back("warning: " + settled.error().message);
+        }
+    }
+    unbind_without_interface(*parts_, *finished, report.notes);
+    finish_confirmed(*parts_, *finished, &report.notes);
+    parts_->journal(caller_text(), fmt::format("confirm generation {}", report.generation),
+                    to_hex(finished->control.digest), &report.notes);
+    return report;
+}
+
+}  // namespace sgbpf
