@@ -236,6 +236,64 @@ struct PolicyRow {
     std::size_t rules = 0;
 };
 
+// What would happen to a packet at an interface? `packet` in words ("tcp 192.0.2.7:40000 -> 10.0.1.10:443"), or a
+// frame.
+struct WhyQuest {
+    std::string interface;
+    unsigned direction = SG_IN;
+    std::string packet;            // empty: `frame`
+    std::vector<std::byte> frame;  // from the Ethernet header on
+    std::uint32_t length = 0;      // on the wire, if more than `frame` holds
+};
+
+struct NearestRule {
+    RuleRow rule;
+    std::vector<std::string> differs;  // "protocol", "port", "type", "peer", "family"
+    std::string difference;            // "another port"
+};
+
+struct WhyReport {
+    std::string interface;
+    unsigned direction = SG_IN;
+    std::string packet;  // in one line
+    bool passes = false;
+    std::string reason;    // "no-rule"
+    std::string sentence;  // what that means
+    std::string detail;    // for this packet and this interface
+    std::uint64_t generation = 0;
+    std::string rule_id;          // that admits it, or admitted its flow; empty = none
+    std::optional<RuleRow> rule;  // not set though there is an id: it is gone since
+    std::string stage;            // where it was found: any-peer, cidr, prefix-list, group; empty = was not asked
+    std::string entry;            // of the rule's prefix list, the longest that holds the peer
+    std::string member;           // of the rule's group, the interface that has the peer's address
+    std::string tracking;         // tracked, would-be-tracked, not-tracked; empty = dropped, or never filtered
+    std::string tracking_why;     // why it is, or is not
+    std::optional<FlowRow> flow;  // that it belongs to
+    std::optional<NearestRule> nearest;  // no rule admits it: the one that comes closest
+    std::vector<std::string> notes;      // why the answer may not be what happens ("web0 is not attached")
+};
+
+// Can `from` open a connection to `to`? Judged at both ends, by each address family that both have.
+struct ReachQuest {
+    std::string from;
+    std::string to;
+    std::string service;  // "tcp 3306", "udp 53", "icmp echo-request", "gre"
+    std::optional<Family> family;
+};
+
+struct ReachReport {
+    struct Path {
+        Family family = Family::kIpv4;
+        WhyReport out;        // at `from`
+        WhyReport in;         // at `to`
+        std::string replies;  // "tracked at both ends", "by rule sgr-... at web0"
+        bool reaches = false;
+    };
+    std::vector<Path> paths;
+    std::string relation;                // "both are in VPC prod"
+    [[nodiscard]] bool reaches() const;  // by every family
+};
+
 class Engine {
 public:
     // All arguments must outlive the engine. `datapath` may be null: then only what needs no kernel
@@ -269,6 +327,9 @@ public:
     Result<std::vector<CountersReport>> show_counters(const std::string& interface);  // empty = all
     Result<std::vector<MapRow>> show_maps();
     Result<std::vector<PolicyRow>> show_policies(const std::string& interface);
+    // What the real programs say to a packet now. Takes no lock; no map, no flow and no counter changes.
+    Result<WhyReport> why(const WhyQuest& quest);
+    Result<ReachReport> reach(const ReachQuest& quest);
     // The applied state, as it is enforced.
     Result<State> applied_state();
 

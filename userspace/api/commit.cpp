@@ -87,6 +87,9 @@ Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan&
         if (Result<void> step = datapath.set_pending(plan.to); !step) {
             return step;
         }
+        if (Result<void> step = datapath.reset_counters(plan.new_rule_slots, plan.new_interface_slots); !step) {
+            return step;
+        }
         if (Result<void> step = write_phase(datapath, plan.before, nullptr, done); !step) {
             return step;
         }

@@ -67,4 +67,10 @@ std::vector<std::string> interface_names(const State& state);
 // The attachment of a device, or of an interface; nullptr = none.
 const Attachment* attachment_of_device(const std::vector<Attachment>& attachments, const Device& device);
 
+// A rule as reports show it; its counters are the caller's to read.
+RuleRow rule_row(const State& state, const Group& group, unsigned direction, const Rule& rule);
+
+// A record in words; `interface` stays empty.
+FlowRow flow_row(const sg_flow& flow, const FlowSnapshot& snapshot, const MapImage& image);
+
 }  // namespace sgbpf

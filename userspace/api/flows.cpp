@@ -63,6 +63,8 @@ std::string why_tracked(const sg_flow& flow, const MapImage& image, const Interf
     return fmt::format("tracked: its rule is not one for {}, or it is older than the rules", any);
 }
 
+}  // namespace
+
 FlowRow flow_row(const sg_flow& flow, const FlowSnapshot& snapshot, const MapImage& image) {
     FlowRow row;
     const __u8 protocol = flow.key.protocol;
@@ -95,6 +97,8 @@ FlowRow flow_row(const sg_flow& flow, const FlowSnapshot& snapshot, const MapIma
     std::copy(std::begin(flow.bytes), std::end(flow.bytes), row.bytes.begin());
     return row;
 }
+
+namespace {
 
 Result<std::optional<std::uint32_t>> slot_of(const Engine::Parts& parts, const HostState& host,
                                              const std::string& name) {

@@ -79,6 +79,18 @@ Result<std::vector<std::string>> wanted_interfaces(const Engine::Parts& parts, c
 
 }  // namespace
 
+RuleRow rule_row(const State& state, const Group& group, unsigned direction, const Rule& rule) {
+    PeerWords words = peer_words(state, rule.peer);
+    RuleRow row;
+    row.direction = direction;
+    row.rule = rule;
+    row.group = group.name;
+    row.group_id = group.id;
+    row.peer = std::move(words.text);
+    row.peer_id = std::move(words.id);
+    return row;
+}
+
 Result<std::vector<RuleRow>> Engine::show_rules(const std::string& interface) {
     auto host = parts_->load_loaded();
     if (!host) {
@@ -105,15 +117,7 @@ Result<std::vector<RuleRow>> Engine::show_rules(const std::string& interface) {
         for (const std::string& key : groups) {
             const Group& group = state.groups.at(key);
             for (const Rule& rule : group.rules[direction]) {
-                RuleRow row;
-                row.direction = direction;
-                row.rule = rule;
-                row.group = group.name;
-                row.group_id = group.id;
-                PeerWords words = peer_words(state, rule.peer);
-                row.peer = std::move(words.text);
-                row.peer_id = std::move(words.id);
-                rows.push_back(std::move(row));
+                rows.push_back(rule_row(state, group, direction, rule));
             }
         }
     }

@@ -22,6 +22,7 @@ constexpr const char* kFooter =
     "  sgbpf apply s.yaml              all of it or nothing\n"
     "  sgbpf status                    is everything filtered that should be?\n"
     "  sgbpf show rules web0           what admits, with counters\n"
+    "  sgbpf why web0 db0 tcp 3306     can it, and which rule decides\n"
     "  sgbpf detach web0               its device then passes ALL traffic\n"
     "\n"
     "Exit codes: 0 fine; 1 differs, unhealthy; 2 bad input; 3 refused; 4 kernel or privilege.\n"
@@ -83,6 +84,7 @@ int run(int argc, const char* const* argv, Environment& environment) {
     add_status_commands(app, context);
     add_show_commands(app, context);
     add_flows_commands(app, context);
+    add_why_commands(app, context);
     // Callbacks run after everything is parsed and checked here.
     app.parse_complete_callback([&context] {
         const std::string& hook = context.options.hook;
@@ -91,7 +93,10 @@ int run(int argc, const char* const* argv, Environment& environment) {
         }
     });
     try {
-        app.parse(argc, argv);
+        // The arrow of a packet is a word; CLI11 would take it for an option.
+        std::vector<const char*> words(argv, argv + argc);
+        std::replace_if(words.begin(), words.end(), [](std::string_view word) { return word == "->"; }, ">");
+        app.parse(argc, words.data());
     } catch (const CLI::Success& success) {  // --help, --version
         std::ostringstream text;
         app.exit(success, text, text);

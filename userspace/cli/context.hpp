@@ -77,6 +77,7 @@ void add_attach_commands(CLI::App& app, Context& context);  // attach, detach, r
 void add_status_commands(CLI::App& app, Context& context);  // status
 void add_show_commands(CLI::App& app, Context& context);    // show ...
 void add_flows_commands(CLI::App& app, Context& context);   // flows flush
+void add_why_commands(CLI::App& app, Context& context);     // why
 void add_show_flows(CLI::App& show, Context& context);      // show flows
 
 }  // namespace sgbpf::cli

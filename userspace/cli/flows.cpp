@@ -4,6 +4,7 @@
 
 #include "base/strings.hpp"
 #include "cli/context.hpp"
+#include "cli/flow_json.hpp"
 #include "cli/output.hpp"
 
 namespace sgbpf::cli {
@@ -64,6 +65,8 @@ bool read_query(Context& context, const Arguments& arguments, FlowQuery& query) 
     return read_peer(context, arguments.peer, query.peer) && read_protocol(context, arguments.protocol, query.protocol);
 }
 
+}  // namespace
+
 Json flow_json(const FlowRow& row) {
     return {{"Interface", row.interface},
             {"Protocol", row.protocol},
@@ -81,6 +84,8 @@ Json flow_json(const FlowRow& row) {
             {"Packets", {{"FromOpener", row.packets[0]}, {"ToOpener", row.packets[1]}}},
             {"Bytes", {{"FromOpener", row.bytes[0]}, {"ToOpener", row.bytes[1]}}}};
 }
+
+namespace {
 
 void show(Context& context, const Arguments& arguments) {
     FlowQuery query;

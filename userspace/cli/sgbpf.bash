@@ -6,11 +6,12 @@ _sgbpf() {
     local names
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "check diff apply confirm attach detach remove-all status show flows $globals --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "check diff apply confirm attach detach remove-all status show why flows $globals --version" -- "$word")
         return
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --hook) mapfile -t COMPREPLY < <(compgen -W "auto tcx clsact" -- "$word"); return ;;
+        --family) mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6" -- "$word"); return ;;
         --protocol) mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word"); return ;;
         --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
@@ -28,6 +29,15 @@ _sgbpf() {
         detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes $globals" -- "$word") ;;
         remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;
         flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --peer --protocol --all $globals" -- "$word") ;;
+        why)
+            if ((COMP_CWORD == 3)); then
+                mapfile -t COMPREPLY < <(compgen -W "in out $names" -- "$word")
+            elif ((COMP_CWORD == 2)); then
+                mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word")
+            else
+                mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6 --frame --family $globals" -- "$word")
+            fi
+            ;;
         show)
             if ((COMP_CWORD == 2)); then
                 mapfile -t COMPREPLY < <(compgen -W "rules flows maps counters policies interfaces groups prefix-lists" -- "$word")

@@ -83,7 +83,8 @@ struct FlowFilter {
     std::optional<Prefix> peer;
     std::optional<Protocol> protocol;
     std::optional<bool> established_only;
-    std::size_t limit = 0;  // 0 = all
+    std::optional<std::uint32_t> flow_slot;  // only this record
+    std::size_t limit = 0;                   // 0 = all
 };
 struct FlowSnapshot {
     std::vector<sg_flow> flows;

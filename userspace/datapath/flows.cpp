@@ -70,7 +70,11 @@ Result<FlowSnapshot> read_flow_records(Tree& tree, const FlowFilter& filter) {
     }
     FlowSnapshot snapshot;
     snapshot.ticks_per_second = config->ticks_per_second;
-    for (const sg_flow& record : *records) {
+    auto asked = *records;
+    if (filter.flow_slot) {
+        asked = *filter.flow_slot < asked.size() ? asked.subspan(*filter.flow_slot, 1) : asked.first(0);
+    }
+    for (const sg_flow& record : asked) {
         const auto flow = copy_live_flow(record, [] {});
         if (!flow || !matches(*flow, filter)) {
             continue;

@@ -105,7 +105,22 @@ std::string arp_text(std::span<const std::byte> arp) {
                                         : fmt::format(" operation {}", operation));
 }
 
+PacketFields fields_of(const Parsed& parsed, unsigned direction) {
+    const sg_packet& packet = parsed.packet;
+    return {.key = packet.key,
+            .direction = direction,
+            .tcp_flags = packet.tcp_flags,
+            .icmp_type = packet.icmp_type,
+            .icmp_code = packet.icmp_code,
+            .flags = packet.flags,
+            .reason = static_cast<std::uint32_t>(parsed.reason)};
+}
+
 }  // namespace
+
+PacketFields fields_of(std::span<const std::byte> frame, unsigned direction, std::uint32_t wire_length) {
+    return fields_of(parse_cut(frame, direction, wire_length), direction);
+}
 
 Address key_address(const __u8 (&bytes)[16], __u8 family) {
     Address address;
@@ -173,13 +188,7 @@ std::string describe(std::span<const std::byte> frame, unsigned direction, std::
         return fmt::format("ethertype 0x{:02x}{:02x} {} > {}", static_cast<unsigned>(type[0]),
                            static_cast<unsigned>(type[1]), mac_text(&frame[6]), mac_text(frame.data()));
     }
-    return describe(PacketFields{.key = packet.key,
-                                 .direction = direction,
-                                 .tcp_flags = packet.tcp_flags,
-                                 .icmp_type = packet.icmp_type,
-                                 .icmp_code = packet.icmp_code,
-                                 .flags = packet.flags,
-                                 .reason = static_cast<std::uint32_t>(parsed.reason)});
+    return describe(fields_of(parsed, direction));
 }
 
 }  // namespace sgbpf

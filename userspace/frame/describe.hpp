@@ -30,8 +30,10 @@ struct PacketFields {
 // parse_packet reads back.
 std::string describe(const PacketFields& packet);
 
-// The same from the bytes, which also tell "arp A > B", "ethertype 0x88cc MAC > MAC". `wire_length`: of the frame
-// before the capture cut it; 0 = whole.
+// What the programs read in a frame. `wire_length`: of the frame before the capture cut it; 0 = whole.
+PacketFields fields_of(std::span<const std::byte> frame, unsigned direction, std::uint32_t wire_length = 0);
+
+// The same from the bytes, which also tell "arp A > B", "ethertype 0x88cc MAC > MAC".
 std::string describe(std::span<const std::byte> frame, unsigned direction, std::uint32_t wire_length = 0);
 
 // Address of one side of a flow key; `family` is enum sg_family.

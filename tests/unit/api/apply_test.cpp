@@ -115,6 +115,12 @@ TEST(Apply, CountersOfSlotsWithANewOwnerAreResetBeforeTheFlip) {
     EXPECT_EQ(kernel.rule_slots_reset, std::vector<std::uint32_t>{2}) << "the rule that stays keeps its counters";
     EXPECT_EQ(kernel.interface_slots_reset, std::vector<std::uint32_t>{2});
     EXPECT_EQ(kernel.generation_when_reset, 1u);
+    ApplyOptions unconfirmed;
+    unconfirmed.confirm_seconds = 60;
+    ASSERT_TRUE(engine.apply(host.directory.write("s.yaml", state_text(kPort22, "", db)), unconfirmed));
+    ASSERT_TRUE(engine.confirm(false));
+    ASSERT_TRUE(engine.apply(host.directory.write("s.yaml", state_text(http, "", db)), unconfirmed));
+    EXPECT_EQ(kernel.rule_slots_reset, (std::vector<std::uint32_t>{2, 3})) << "http is a new rule again";
 }
 
 TEST(Apply, AnAbsentDeviceWaitsAndIsAttachedByTheNextApply) {

@@ -55,7 +55,11 @@ public:
         FlowSnapshot snapshot;
         snapshot.now = now;
         snapshot.ticks_per_second = 1000;
-        for (const sg_flow& flow : flow_list) {
+        for (std::size_t i = 0; i < flow_list.size(); ++i) {
+            const sg_flow& flow = flow_list[i];
+            if (filter.flow_slot && *filter.flow_slot != i + 1) {
+                continue;
+            }
             if (filter.interface_slot && flow.key.interface_slot != *filter.interface_slot) {
                 continue;
             }
