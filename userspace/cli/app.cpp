@@ -25,7 +25,7 @@ constexpr const char* kFooter =
     "  sgbpf why web0 db0 tcp 3306     can it, and which rule decides\n"
     "  sgbpf detach web0               its device then passes ALL traffic\n"
     "\n"
-    "Exit codes: 0 fine; 1 differs, unhealthy; 2 bad input; 3 refused; 4 kernel or privilege.\n"
+    "Exit codes: 0 fine; 1 differs, denied, unhealthy; 2 bad input; 3 refused; 4 kernel or privilege.\n"
     "Environment: SGBPF_STATE_DIR, SGBPF_BPFFS, SGBPF_HOST_CONFIG, SGBPF_HOOK as the options; options win.";
 
 void add_global_options(CLI::App& app, Context& context) {

@@ -68,7 +68,7 @@ enum sg_tracking {
 
 /* What one run of a program decided. */
 struct sg_outcome {
-    __u64 generation; /* that the packet was judged by; 0 = the established path, which asks no rules */
+    __u64 generation; /* that the packet was judged by */
     __u32 reason;     /* enum sg_reason */
     __u32 rule;       /* slot of the rule that admits the packet or admitted its flow, 0 = none */
     __u32 flow_slot;  /* of the entry it belongs to or opened, 0 = none */

@@ -179,6 +179,9 @@ TEST_F(WhyTest, SaysWhyTheAnswerMayNotBeWhatHappens) {
     host_.kernel.attachment_list[0].interface_slot = 0;
     EXPECT_NE(note().find("not bound to web0"), std::string::npos) << note();
     host_.kernel.attachment_list = {attached};
+    host_.kernel.attachment_list[0].since = 2;
+    EXPECT_NE(note().find("was attached by an apply that was undone"), std::string::npos) << note();
+    host_.kernel.attachment_list = {attached};
     ASSERT_TRUE(host_.kernel.set_pending(2));
     EXPECT_NE(note().find("generation 1 is still in force"), std::string::npos) << note();
     ASSERT_TRUE(host_.kernel.set_pending(0));
