@@ -58,6 +58,7 @@ class Guest:
         self.lab, self.name, self.device = lab, name, device
         self.interface = f"{name}0"
         self.match = None  # YAML of another match than by the device's name
+        self.role = "workload"
         self.namespace = f"{lab.prefix}-{name}"
         self.addresses = addresses
         self.mac = f"52:54:00:00:00:{number:02x}"
@@ -131,7 +132,7 @@ class Guest:
         quoted = ", ".join(f'"{a}"' for a in self.addresses)
         names = "" if groups is None else f"    groups: [{', '.join(groups)}]\n"
         match = self.match or f"device: {self.device}"
-        return (f"  {self.interface}:\n    vpc: prod\n    role: workload\n    match: {{{match}}}\n"
+        return (f"  {self.interface}:\n    vpc: prod\n    role: {self.role}\n    match: {{{match}}}\n"
                 f'    mac: "{self.mac}"\n    addresses: [{quoted}]\n{names}{more}')
 
 

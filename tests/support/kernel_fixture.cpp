@@ -159,11 +159,11 @@ Device KernelTest::device(Datapath& datapath, const std::string& name, const std
 }
 
 void KernelTest::send_frame(const std::string& device_name) {
-    // Ethernet, IPv4 192.0.2.1 -> 192.0.2.2 (RFC 5737), UDP 4242 -> 53, no payload. Checksums are not
-    // looked at on this path.
+    // Ethernet, IPv4 192.0.2.1 -> 192.0.2.2 (RFC 5737), UDP 4242 -> 53, no payload. A bridge may look at the
+    // checksum of the IP header.
     const std::array<std::uint8_t, 42> frame = {
         0x02, 0,    0, 0,  0, 2, 0x02, 0, 0,  0,  0,    1,    0x08, 0x00,                      // Ethernet
-        0x45, 0,    0, 28, 0, 0, 0,    0, 64, 17, 0xf6, 0xcf, 192,  0,    2, 1, 192, 0, 2, 2,  // IPv4
+        0x45, 0,    0, 28, 0, 0, 0,    0, 64, 17, 0xf6, 0xcd, 192,  0,    2, 1, 192, 0, 2, 2,  // IPv4
         0x10, 0x92, 0, 53, 0, 8, 0,    0};                                                     // UDP
     const Fd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
     ASSERT_TRUE(socket.valid()) << std::strerror(errno);
@@ -177,15 +177,31 @@ void KernelTest::send_frame(const std::string& device_name) {
     ASSERT_TRUE(sent >= 0 || errno == ENOBUFS) << std::strerror(errno);
 }
 
-Fd foreign_program(const std::string& name) {
-    // r0 = -1 (next program); exit
-    const std::array<bpf_insn, 2> code = {bpf_insn{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, -1},
+namespace {
+
+// r0 = code; exit
+Fd constant_program(bpf_prog_type type, const std::string& name, int code) {
+    const std::array<bpf_insn, 2> text = {bpf_insn{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, code},
                                           bpf_insn{BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
-    Fd program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, name.c_str(), "GPL", code.data(), code.size(), nullptr));
+    bpf_prog_load_opts options{};
+    options.sz = sizeof(options);
+    // As libbpf says for xdp sections; a link takes programs of one kind only.
+    options.expected_attach_type = type == BPF_PROG_TYPE_XDP ? BPF_XDP : BPF_CGROUP_INET_INGRESS;
+    Fd program(bpf_prog_load(type, name.c_str(), "GPL", text.data(), text.size(), &options));
     if (!program.valid()) {
         ADD_FAILURE() << "load a foreign program: " << std::strerror(errno);
     }
     return program;
+}
+
+}  // namespace
+
+Fd foreign_program(const std::string& name) {
+    return constant_program(BPF_PROG_TYPE_SCHED_CLS, name, -1);  // next program
+}
+
+Fd foreign_xdp_program(const std::string& name) {
+    return constant_program(BPF_PROG_TYPE_XDP, name, XDP_PASS);
 }
 
 }  // namespace sgbpf::test

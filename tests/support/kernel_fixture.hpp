@@ -49,5 +49,6 @@ private:
 
 // A program of someone else: passes everything on. `name` is what listings show.
 Fd foreign_program(const std::string& name);
+Fd foreign_xdp_program(const std::string& name);  // the same for XDP
 
 }  // namespace sgbpf::test

@@ -77,7 +77,18 @@ void find_unattached(Prepared& work) {
     const HostState& host = work.transition.host;
     for (const auto& [name, device] : work.devices.found) {
         const Attachment* attachment = attachment_of_device(host.attachments, device);
-        const auto slot = work.transition.slots.find(work.transition.desired.interfaces.at(name).id);
+        const Interface& interface = work.transition.desired.interfaces.at(name);
+        const auto slot = work.transition.slots.find(interface.id);
+        // The other role's programs are at the other hooks: there is no way over without a gap.
+        if (attachment != nullptr && !attachment->hook.empty() && attachment->role != interface.role) {
+            work.devices.problems.push_back(make_error(
+                ErrorCode::kRefused,
+                fmt::format("interface {}: {} is attached in role {} and cannot become role {} while it filters; "
+                            "`sgbpf detach {}` first",
+                            name, device_words(device), role_text(attachment->role), role_text(interface.role),
+                            device.name)));
+            continue;
+        }
         if (attachment == nullptr || !attachment->problem.empty() || slot == work.transition.slots.end() ||
             attachment->interface_slot != slot->second) {
             work.to_attach.push_back(name);
@@ -93,17 +104,6 @@ Error refusal_of(const std::vector<Error>& problems) {
     }
     error.message += "; nothing changed";
     return error;
-}
-
-Result<void> refuse_roles(const State& state) {
-    std::vector<Error> problems;
-    for (const auto& [name, interface] : state.interfaces) {
-        if (interface.role == Role::kHost) {
-            problems.push_back(make_error(
-                ErrorCode::kRefused, fmt::format("interface {}: role host is not supported by this version", name)));
-        }
-    }
-    return problems.empty() ? Result<void>{} : unexpected(refusal_of(problems));
 }
 
 // A quarantine is the operator's, not the file's: it stays.
@@ -152,9 +152,6 @@ Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access
         return {};
     }
     State desired = std::move(parsed->state);
-    if (auto roles = refuse_roles(desired); !roles) {
-        return roles;
-    }
     auto host = parts.load(access);
     if (!host) {
         return unexpected(host.error());

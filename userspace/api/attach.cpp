@@ -129,14 +129,6 @@ Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hoo
     if (interface.empty()) {
         wanted = host->applied->state.interfaces;
     }
-    for (const auto& [name, one] : wanted) {
-        if (one.role == Role::kHost) {
-            return unexpected(
-                make_error(ErrorCode::kRefused, fmt::format("interface {}: role host is not supported by this version; "
-                                                            "nothing changed",
-                                                            name)));
-        }
-    }
     auto devices = find_devices(*parts_->datapath, wanted);
     if (!devices) {
         return unexpected(devices.error());

@@ -122,7 +122,7 @@ Result<DeviceSearch> find_devices(Datapath& datapath, const std::map<std::string
                                                  other->second, name, device_words(device))));
             continue;
         }
-        if (auto suitable = check_workload_device(device); !suitable) {
+        if (auto suitable = check_device(interface.role, device); !suitable) {
             Error error = suitable.error();
             error.message = fmt::format("interface {}: {}", name, error.message);
             search.problems.push_back(std::move(error));

@@ -164,14 +164,6 @@ Result<CheckReport> Engine::check(const std::string& file, bool with_image) {
         return report;
     }
     State& state = parsed->state;
-    for (const auto& [name, interface] : state.interfaces) {
-        if (interface.role == Role::kHost) {
-            report.input.warnings.push_back(
-                fmt::format("{}: warning: interface {}: role host is not supported by this version; apply will refuse "
-                            "it",
-                            file, name));
-        }
-    }
     // The same file gives the same text on every machine: ids are counted, not drawn.
     CountingIds ids;
     assign_ids(state, nullptr, ids);

@@ -52,6 +52,17 @@ void say_foreign(StatusReport& report, const std::string& who, const Attachment&
                     who, names, device_words(attachment.device)));
 }
 
+// XDP cannot accept past a tcx or clsact program, but send a packet elsewhere or change it.
+void say_foreign_xdp(StatusReport& report, const std::string& who, const Attachment& attachment) {
+    if (!attachment.foreign_xdp.empty()) {
+        say(report, false, "foreign-xdp-program",
+            fmt::format(
+                "{}: the foreign XDP program {} sees the packets that arrive at {} before ours; what it drops or "
+                "redirects is not judged",
+                who, attachment.foreign_xdp, device_words(attachment.device)));
+    }
+}
+
 // The attachment that serves an interface: at its device if it has one, else by id.
 const Attachment* attachment_of(const Look& look, const std::string& name, const Interface& interface) {
     const auto device = look.devices.found.find(name);
@@ -121,6 +132,7 @@ InterfaceStatus look_at(const Look& look, const std::string& name, const Interfa
         row.state = interface.quarantine ? "quarantined" : "filtering";
     }
     say_foreign(report, name, *attachment);
+    say_foreign_xdp(report, name, *attachment);
     return row;
 }
 
@@ -134,6 +146,7 @@ void look_at_left(const Look& look, StatusReport& report) {
         }
         InterfaceStatus row;
         row.device = device_words(attachment.device);
+        row.role = role_text(attachment.role);
         row.hook = attachment.hook;
         if (attachment.since > look.host.control.generation) {
             row.state = "NOT filtered";
@@ -150,6 +163,7 @@ void look_at_left(const Look& look, StatusReport& report) {
                             "`sgbpf apply FILE`",
                             row.device, id_text(bound->id)));
             say_foreign(report, row.device, attachment);
+            say_foreign_xdp(report, row.device, attachment);
             continue;
         }
         row.state = attachment.problem.empty() ? "dropping" : "problem";
@@ -159,6 +173,7 @@ void look_at_left(const Look& look, StatusReport& report) {
                         row.device, attachment.device.name,
                         attachment.problem.empty() ? "" : " (" + attachment.problem + ")"));
         say_foreign(report, row.device, attachment);
+        say_foreign_xdp(report, row.device, attachment);
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Attacher::attach: guards first, then the binding, then the programs; see pins.cpp for the crash points.
 #include <algorithm>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -36,54 +37,79 @@ std::string in_front(const std::string& device, const std::string& what, Hook ho
 }
 
 // On clsact, everything at tcx runs before, and so does an older filter of our preference.
-Result<void> check_nothing_in_front(const Device& device, std::uint32_t own_ifindex_map) {
-    for (const Hook hook : {Hook::kIngress, Hook::kEgress}) {
-        auto programs = tcx_programs(device.ifindex, hook);
-        if (programs && !programs->empty()) {
-            auto info = program_info_by_id(programs->front().program_id);
+Result<void> check_nothing_in_front(const Device& device, Hook hook, std::uint32_t own_ifindex_map) {
+    auto programs = tcx_programs(device.ifindex, hook);
+    if (programs && !programs->empty()) {
+        auto info = program_info_by_id(programs->front().program_id);
+        return refuse(in_front(device.name, fmt::format("the tcx program {}", info ? info->name : "of another"), hook));
+    }
+    auto filters = tc_filters(device.ifindex, hook);
+    if (!filters) {
+        return unexpected(filters.error());
+    }
+    for (const TcFilter& filter : *filters) {
+        if (filter.preference <= kOurPreference && !is_own_filter(filter, own_ifindex_map)) {
             return refuse(
-                in_front(device.name, fmt::format("the tcx program {}", info ? info->name : "of another"), hook));
-        }
-        auto filters = tc_filters(device.ifindex, hook);
-        if (!filters) {
-            return unexpected(filters.error());
-        }
-        for (const TcFilter& filter : *filters) {
-            if (filter.preference <= kOurPreference && !is_own_filter(filter, own_ifindex_map)) {
-                return refuse(in_front(
-                    device.name, fmt::format("the tc filter {} (pref {})", filter.name, filter.preference), hook));
-            }
+                in_front(device.name, fmt::format("the tc filter {} (pref {})", filter.name, filter.preference), hook));
         }
     }
     return {};
 }
 
+const char* role_words(Role role) {
+    return role == Role::kHost ? "host" : "workload";
+}
+
+// Why a hook was not taken, in the kernel's words; for XDP also who has it.
+std::string why_refused(HookKind kind, const Device& device, const Error& error) {
+    std::string why = error.sys_errno != 0 ? std::strerror(error.sys_errno) : error.message;
+    if (kind == HookKind::kTcx && error.code == ErrorCode::kUnsupported) {
+        why = error.message;
+    }
+    if (is_xdp(kind) && !device.xdp.empty()) {
+        auto holder = program_info_by_id(device.xdp.front().program_id);
+        why += holder && !holder->name.empty() ? ": the XDP program " + holder->name + " is there" : "";
+    }
+    return fmt::format("{} refused ({})", hook_text(kind), why);
+}
+
+// May the next hook be tried? XDP depends on driver and device in many ways; tcx is there or is not.
+bool may_go_on(HookKind kind, const Error& error) {
+    return is_xdp(kind) || error.code == ErrorCode::kUnsupported;
+}
+
 }  // namespace
 
-// The device's number may be bound to another interface: in force, or left over from a vanished device.
+// The device's number may be bound to another interface, or in another role: in force, or left over from a
+// vanished device.
 Result<void> Attacher::check_binding(Instance& instance, const AttachRequest& request) {
-    auto bound = instance.binding(request.device.ifindex);
+    const int ifindex = request.device.ifindex;
+    auto bound = instance.binding(ifindex);
     if (!bound) {
         return unexpected(bound.error());
     }
-    if (bound->interface_slot == 0 || bound->interface_slot == request.interface_slot) {
+    const bool left = (bound->flags & SG_BINDING_LEFT) != 0;
+    const bool another = bound->interface_slot != 0 && bound->interface_slot != request.interface_slot;
+    const bool other_role = (bound->interface_slot != 0 || left) && role_of(*bound) != request.role;
+    if (!another && !other_role) {
         return {};
     }
-    std::string holder = id_of_slot(bound->interface_slot);
-    auto own = own_programs(instance, holder, request.device.ifindex);
+    std::string holder = left ? instance.left_id(ifindex) : id_of_slot(bound->interface_slot);
+    auto own = own_programs(instance, holder, ifindex, role_of(*bound));
     if (!own) {
         return unexpected(own.error());
     }
-    for (const OwnProgram& program : *own) {
-        if (program.where != OwnProgram::Where::kNowhere) {
-            if (holder.empty()) {
-                holder = fmt::format("in slot {}", bound->interface_slot);
-            }
-            return refuse(
-                fmt::format("{} is attached for interface {}; detach that first", request.device.name, holder));
-        }
+    if (!(*own)[SG_IN].kind && !(*own)[SG_OUT].kind) {
+        return {};
     }
-    return {};
+    if (another) {
+        if (holder.empty()) {
+            holder = fmt::format("in slot {}", bound->interface_slot);
+        }
+        return refuse(fmt::format("{} is attached for interface {}; detach that first", request.device.name, holder));
+    }
+    return refuse(fmt::format("{} is attached in role {}; detach it before it is attached in role {}",
+                              request.device.name, role_words(role_of(*bound)), role_words(request.role)));
 }
 
 // Where the namespace has the interface bound, 0 = nowhere. All bindings are read once: attaching one of a
@@ -96,8 +122,8 @@ Result<int> Attacher::bound_ifindex(Instance& instance, std::uint32_t interface_
             return unexpected(bindings.error());
         }
         known = bound_.emplace(instance.netns_inode(), std::map<std::uint32_t, int>()).first;
-        for (const auto& [ifindex, slot] : *bindings) {
-            known->second[slot] = ifindex;
+        for (const auto& [ifindex, binding] : *bindings) {
+            known->second[binding.interface_slot] = ifindex;
         }
     }
     const auto found = known->second.find(interface_slot);
@@ -151,13 +177,16 @@ Result<void> Attacher::check_instance(Instance& other, const AttachRequest& requ
         if (!guard) {
             return unexpected(guard.error());
         }
-        auto own = own_programs(other, request.interface_id, *bound_to);
-        if (own && ((*own)[SG_IN].where != OwnProgram::Where::kNowhere ||
-                    (*own)[SG_OUT].where != OwnProgram::Where::kNowhere)) {
+        auto binding = other.binding(*bound_to);
+        if (!binding) {
+            return unexpected(binding.error());
+        }
+        auto own = own_programs(other, request.interface_id, *bound_to, role_of(*binding));
+        if (own && ((*own)[SG_IN].kind || (*own)[SG_OUT].kind)) {
             return in_force(*bound_to);
         }
     }
-    return other.bind(*bound_to, 0);
+    return other.bind(*bound_to, {});
 }
 
 // An interface is at one device of the host.
@@ -217,63 +246,88 @@ Result<void> Attacher::take_over_left(Instance& instance, const AttachRequest& r
     return {};
 }
 
-Result<OwnProgram::Where> Attacher::choose_hook(const AttachRequest& request, const Own& own) {
-    using Where = OwnProgram::Where;
-    if (request.hook == HookChoice::kNative || request.hook == HookChoice::kGeneric) {
-        return refuse(fmt::format("{} cannot be attached by XDP: it judges what arrives at a device, which for role "
-                                  "workload are outbound packets; leave the hook to sgbpf or take tcx or clsact",
-                                  request.device.name));
-    }
-    auto probed = tcx_programs(request.device.ifindex, Hook::kIngress);
-    if (!probed && (probed.error().code != ErrorCode::kUnsupported || request.hook == HookChoice::kTcx)) {
-        return unexpected(probed.error());
-    }
-    Where current = own[SG_IN].where != Where::kNowhere ? own[SG_IN].where : own[SG_OUT].where;
-    const Where wanted = request.hook == HookChoice::kTcx      ? Where::kTcx
-                         : request.hook == HookChoice::kClsact ? Where::kClsact
-                                                               : Where::kNowhere;
-    if (current != Where::kNowhere && wanted != Where::kNowhere && current != wanted) {
-        return refuse(fmt::format("{} is attached by {}; detach it before attaching by {}", request.device.name,
-                                  current == Where::kTcx ? "tcx" : "clsact", wanted == Where::kTcx ? "tcx" : "clsact"));
-    }
-    if (current != Where::kNowhere) {
-        return current;
-    }
-    return wanted != Where::kNowhere ? wanted : probed ? Where::kTcx : Where::kClsact;
-}
-
-Result<void> Attacher::attach_missing(Instance& instance, const AttachRequest& request, OwnProgram::Where where,
-                                      const Own& own) {
+// Tries the hooks of a direction in order; what was refused on the way is told in `refused`.
+Result<HookKind> Attacher::climb(Instance& instance, const AttachRequest& request, sg_direction direction,
+                                 const std::vector<HookKind>& hooks, std::vector<std::string>& refused) {
     const int ifindex = request.device.ifindex;
-    std::vector<sg_direction> made;
-    const auto attach_one = [&](sg_direction direction) -> Result<void> {
-        if (where == OwnProgram::Where::kClsact) {
-            return clsact_attach(ifindex, hook_of(direction), instance.program(direction), false);
+    const Hook hook = hook_of(request.role, direction);
+    const auto try_one = [&](HookKind kind) -> Result<void> {
+        if (kind == HookKind::kClsact) {
+            return in_order([&] { return check_nothing_in_front(request.device, hook, instance.ifindexes().id()); },
+                            [&] { return clsact_ensure(ifindex); },
+                            [&] { return clsact_attach(ifindex, hook, instance.program(direction), false); });
         }
-        auto link = tcx_attach_first(instance.program(direction), ifindex, hook_of(direction));
+        if (kind == HookKind::kTcx) {
+            auto probed = tcx_programs(ifindex, hook);  // says in words that the kernel has none
+            if (!probed) {
+                return unexpected(probed.error());
+            }
+        }
+        auto link = is_xdp(kind) ? xdp_attach(instance.xdp_program(), ifindex, kind == HookKind::kNative)
+                                 : tcx_attach_first(instance.program(direction), ifindex, hook);
         return link ? pin(link->get(), instance.link_path(request.interface_id, direction))
                     : Result<void>(unexpected(link.error()));
     };
-    Result<void> result;
-    if (where == OwnProgram::Where::kClsact) {
-        result = in_order([&] { return check_nothing_in_front(request.device, instance.ifindexes().id()); },
-                          [&] { return clsact_ensure(ifindex); });
-    }
-    for (const sg_direction direction : kBothDirections) {
-        if (result && own[direction].where == OwnProgram::Where::kNowhere) {
-            result = attach_one(direction);
-            if (result) {
-                made.push_back(direction);
-            }
+    for (const HookKind kind : hooks) {
+        auto tried = try_one(kind);
+        if (tried) {
+            return kind;
         }
+        if (kind == hooks.back() || !may_go_on(kind, tried.error())) {
+            return unexpected(tried.error());
+        }
+        refused.push_back(why_refused(kind, request.device, tried.error()));
+    }
+    return unexpected(make_error(ErrorCode::kUnsupported, "no hook to attach to"));  // `hooks` is never empty
+}
+
+Result<void> Attacher::attach_missing(Instance& instance, const AttachRequest& request, const Own& own,
+                                      std::vector<std::string>& refused) {
+    const int ifindex = request.device.ifindex;
+    std::array<std::optional<HookKind>, SG_DIRECTIONS> made;
+    Result<void> result;
+    bool touched_clsact = false;
+    for (const sg_direction direction : kBothDirections) {
+        const auto& other = own[direction == SG_IN ? SG_OUT : SG_IN].kind;
+        auto hooks = hook_ladder(request.role, direction, request.device, request.hook);
+        if (!hooks) {
+            return unexpected(hooks.error());
+        }
+        if (own[direction].kind) {
+            continue;
+        }
+        // The half that a crash left decides for the other, where both are of one kind anyway.
+        if (hooks->size() > 1 && other && !is_xdp(*other) && !is_xdp(hooks->front())) {
+            hooks = std::vector{*other};
+        }
+        std::vector<std::string> told;
+        auto taken = climb(instance, request, direction, *hooks, told);
+        touched_clsact |= told.size() + 1 == hooks->size() && hooks->back() == HookKind::kClsact;
+        if (!taken) {
+            result = unexpected(taken.error());
+            break;
+        }
+        made[direction] = *taken;
+        // A kernel without tcx is no news for a workload, nor for the second direction.
+        if (request.role == Role::kHost && direction == SG_IN) {
+            refused = std::move(told);
+        }
+    }
+    const bool asked_for_xdp = request.hook == HookChoice::kNative || request.hook == HookChoice::kGeneric;
+    if (request.role == Role::kWorkload && asked_for_xdp && (made[SG_IN] || made[SG_OUT])) {
+        refused.push_back(fmt::format(
+            "{} refused (it judges what arrives at a device: the outbound packets of a workload)",
+            request.hook == HookChoice::kNative ? hook_text(HookKind::kNative) : hook_text(HookKind::kGeneric)));
     }
     if (!result) {
-        for (const sg_direction direction : made) {  // best effort: the first error is the one to tell
-            static_cast<void>(where == OwnProgram::Where::kTcx
-                                  ? remove_link(instance.link_path(request.interface_id, direction)).has_value()
-                                  : clsact_detach(ifindex, hook_of(direction)).has_value());
+        for (const sg_direction direction : kBothDirections) {  // best effort: the first error is the one to tell
+            if (made[direction]) {
+                static_cast<void>(made[direction] == HookKind::kClsact
+                                      ? clsact_detach(ifindex, hook_of(request.role, direction)).has_value()
+                                      : remove_link(instance.link_path(request.interface_id, direction)).has_value());
+            }
         }
-        if (where == OwnProgram::Where::kClsact) {
+        if (touched_clsact) {
             static_cast<void>(clsact_remove_if_empty(ifindex).has_value());
         }
         result.error().message = request.device.name + ": " + result.error().message;
@@ -281,8 +335,25 @@ Result<void> Attacher::attach_missing(Instance& instance, const AttachRequest& r
     return result;
 }
 
+// What is attached stays where it is: another hook by name is refused.
+Result<void> Attacher::check_hook(const AttachRequest& request, const Own& own) {
+    for (const sg_direction direction : kBothDirections) {
+        auto hooks = hook_ladder(request.role, direction, request.device, request.hook);
+        if (!hooks) {
+            return unexpected(hooks.error());
+        }
+        const auto& kind = own[direction].kind;
+        if (request.hook != HookChoice::kAuto && kind &&
+            std::find(hooks->begin(), hooks->end(), *kind) == hooks->end()) {
+            return refuse(fmt::format("{} is attached by {}; detach it before attaching by {}", request.device.name,
+                                      hook_text(*kind), hook_text(hooks->front())));
+        }
+    }
+    return {};
+}
+
 Result<Attachment> Attacher::attach(const AttachRequest& request) {
-    for (const auto& check : {check_workload_device(request.device), check_interface_id(request.interface_id)}) {
+    for (const auto& check : {check_device(request.role, request.device), check_interface_id(request.interface_id)}) {
         if (!check) {
             return unexpected(check.error());
         }
@@ -316,35 +387,41 @@ Result<Attachment> Attacher::attach(const AttachRequest& request) {
     if (!checked) {
         return unexpected(checked.error());
     }
-    auto own = own_programs(instance, request.interface_id, ifindex);
+    auto own = own_programs(instance, request.interface_id, ifindex, request.role);
     if (!own) {
         return unexpected(own.error());
     }
     // In force here already, then it is nowhere else: refreshing thousands of devices stays cheap.
-    if ((*own)[SG_IN].where == OwnProgram::Where::kNowhere || (*own)[SG_OUT].where == OwnProgram::Where::kNowhere) {
+    if (!(*own)[SG_IN].kind || !(*own)[SG_OUT].kind) {
         checked = in_order([&] { return check_elsewhere(request, netns->inode); },
                            [&] { return take_over_left(instance, request); });
         if (!checked) {
             return unexpected(checked.error());
         }
-        own = own_programs(instance, request.interface_id, ifindex);
+        own = own_programs(instance, request.interface_id, ifindex, request.role);
         if (!own) {
             return unexpected(own.error());
         }
     }
-    auto where = choose_hook(request, *own);
+    checked = check_hook(request, *own);
     auto before = instance.binding(ifindex);
-    if (!where || !before) {
-        return unexpected(where ? before.error() : where.error());
+    if (!checked || !before) {
+        return unexpected(checked ? before.error() : checked.error());
     }
-    auto done = in_order([&] { return instance.bind(ifindex, request.interface_slot, request.since); },
-                         [&] { return attach_missing(instance, request, *where, *own); });
+    const sg_binding binding = {.interface_slot = request.interface_slot,
+                                .flags = request.role == Role::kHost ? __u32{SG_BINDING_HOST} : 0,
+                                .since = request.since};
+    std::vector<std::string> refused;
+    auto done = in_order([&] { return instance.bind(ifindex, binding); },
+                         [&] { return attach_missing(instance, request, *own, refused); });
     if (!done) {
-        static_cast<void>(instance.bind(ifindex, before->interface_slot, before->since).has_value());
+        static_cast<void>(instance.bind(ifindex, *before).has_value());
         return unexpected(done.error());
     }
     bound_[netns->inode][request.interface_slot] = ifindex;
-    return describe(instance, *device, request.interface_slot, request.interface_id);
+    Attachment attachment = describe(instance, *device, request.interface_slot, request.interface_id);
+    attachment.ladder = std::move(refused);
+    return attachment;
 }
 
 }  // namespace sgbpf

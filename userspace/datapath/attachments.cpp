@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// What is attached, as the kernel says. A tcx attachment is found by its pinned
-// links, a clsact one by a binding in sg_ifindex and a filter whose program uses that map.
+// What is attached, as the kernel says. A tcx or XDP attachment is found by its pinned links, a clsact one
+// by a binding in sg_ifindex and a filter whose program uses that map.
 #include <algorithm>
 #include <cstring>
 
@@ -13,8 +13,6 @@ namespace sgbpf {
 
 namespace {
 
-using Where = OwnProgram::Where;
-
 std::string program_name(std::uint32_t program_id) {
     auto info = program_info_by_id(program_id);
     return info && !info->name.empty() ? info->name : fmt::format("program {}", program_id);
@@ -22,7 +20,11 @@ std::string program_name(std::uint32_t program_id) {
 
 // Place of our program at its hook, and who runs before it.
 void describe_place(Attachment& attachment, sg_direction direction, const OwnProgram& own) {
-    const Hook hook = hook_of(direction);
+    if (is_xdp(*own.kind)) {
+        attachment.position[direction] = attachment.programs[direction] = 1;
+        return;
+    }
+    const Hook hook = hook_of(attachment.role, direction);
     const int ifindex = attachment.device.ifindex;
     std::vector<std::string> before;
     unsigned position = 0;
@@ -30,14 +32,14 @@ void describe_place(Attachment& attachment, sg_direction direction, const OwnPro
     if (auto programs = tcx_programs(ifindex, hook)) {
         for (const HookProgram& program : *programs) {
             ++count;
-            if (own.where == Where::kTcx && program.link_id == own.link_id) {
+            if (own.kind == HookKind::kTcx && program.link_id == own.link_id) {
                 position = count;
             } else if (position == 0) {
                 before.push_back(program_name(program.program_id));
             }
         }
     }
-    if (own.where == Where::kClsact) {
+    if (own.kind == HookKind::kClsact) {
         if (auto filters = tc_filters(ifindex, hook)) {
             for (const TcFilter& filter : *filters) {
                 ++count;
@@ -57,6 +59,36 @@ void describe_place(Attachment& attachment, sg_direction direction, const OwnPro
             attachment.foreign_before.push_back(std::move(name));
         }
     }
+}
+
+// Native and generic exclude each other: where one of them is ours, only an offloaded one can be another's.
+std::string foreign_xdp(const Device& device, bool own_xdp) {
+    for (const XdpProgram& program : device.xdp) {
+        if (!own_xdp || program.mode == XdpMode::kOffloaded) {
+            return program_name(program.program_id);
+        }
+    }
+    return {};
+}
+
+std::string hooks_text(const std::array<OwnProgram, SG_DIRECTIONS>& own) {
+    const auto& in = own[SG_IN].kind;
+    const auto& out = own[SG_OUT].kind;
+    if (!in || !out || in == out) {
+        return in || out ? std::string(hook_text(in ? *in : *out)) : "";
+    }
+    return fmt::format("{} + {}", hook_text(*in), hook_text(*out));
+}
+
+// Our XDP program is at the device: which mode?
+Result<HookKind> mode_in_force(int ifindex) {
+    auto device = device_by_ifindex(ifindex, {});
+    if (!device) {
+        return unexpected(device.error());
+    }
+    const bool generic = std::any_of(device->xdp.begin(), device->xdp.end(),
+                                     [](const XdpProgram& program) { return program.mode == XdpMode::kGeneric; });
+    return generic ? HookKind::kGeneric : HookKind::kNative;
 }
 
 }  // namespace
@@ -80,14 +112,14 @@ Result<std::optional<LinkInfo>> pinned_link(const Instance& instance, const std:
         }
         return unexpected(link.error());
     }
-    auto info = tcx_link_info(link->get());
+    auto info = link_info(link->get());
     if (!info) {
         return unexpected(info.error());
     }
     return std::optional<LinkInfo>(*info);
 }
 
-Result<OwnProgram> Attacher::own_program(Instance& instance, const std::string& interface_id, int ifindex,
+Result<OwnProgram> Attacher::own_program(Instance& instance, const std::string& interface_id, int ifindex, Role role,
                                          sg_direction direction) {
     if (!interface_id.empty()) {
         auto link = pinned_link(instance, interface_id, direction);
@@ -95,25 +127,30 @@ Result<OwnProgram> Attacher::own_program(Instance& instance, const std::string& 
             return unexpected(link.error());
         }
         if (*link && (*link)->ifindex == static_cast<std::uint32_t>(ifindex)) {
-            return OwnProgram{Where::kTcx, (*link)->id, (*link)->program_id};
+            auto kind = is_xdp(**link) ? mode_in_force(ifindex) : Result<HookKind>(HookKind::kTcx);
+            if (!kind) {
+                return unexpected(kind.error());
+            }
+            return OwnProgram{*kind, (*link)->id, (*link)->program_id};
         }
     }
-    auto filters = tc_filters(ifindex, hook_of(direction));
+    auto filters = tc_filters(ifindex, hook_of(role, direction));
     if (!filters) {
         return unexpected(filters.error());
     }
     for (const TcFilter& filter : *filters) {
         if (is_own_filter(filter, instance.ifindexes().id())) {
-            return OwnProgram{Where::kClsact, 0, filter.program_id};
+            return OwnProgram{HookKind::kClsact, 0, filter.program_id};
         }
     }
     return OwnProgram{};
 }
 
-Result<Attacher::Own> Attacher::own_programs(Instance& instance, const std::string& interface_id, int ifindex) {
+Result<Attacher::Own> Attacher::own_programs(Instance& instance, const std::string& interface_id, int ifindex,
+                                             Role role) {
     Own own;
     for (const sg_direction direction : kBothDirections) {
-        auto program = own_program(instance, interface_id, ifindex, direction);
+        auto program = own_program(instance, interface_id, ifindex, role, direction);
         if (!program) {
             return unexpected(program.error());
         }
@@ -154,28 +191,34 @@ Attachment Attacher::describe(Instance& instance, const Device& device, std::uin
         attachment.problem = "the device is gone";
         return attachment;
     }
-    auto own = own_programs(instance, id, device.ifindex);
+    auto binding = instance.binding(device.ifindex);
+    if (!binding) {
+        attachment.problem = binding.error().message;
+        return attachment;
+    }
+    attachment.role = role_of(*binding);
+    attachment.since = binding->since;
+    auto own = own_programs(instance, id, device.ifindex, attachment.role);
     if (!own) {
         attachment.problem = own.error().message;
         return attachment;
     }
+    attachment.hook = hooks_text(*own);
     for (const sg_direction direction : kBothDirections) {
-        const OwnProgram& program = (*own)[direction];
-        if (program.where == Where::kNowhere) {
-            continue;
+        if ((*own)[direction].kind) {
+            describe_place(attachment, direction, (*own)[direction]);
         }
-        attachment.hook = program.where == Where::kTcx ? "tcx" : "clsact";
-        describe_place(attachment, direction, program);
     }
-    const bool in = (*own)[SG_IN].where != Where::kNowhere;
-    const bool out = (*own)[SG_OUT].where != Where::kNowhere;
-    auto binding = instance.binding(device.ifindex);
-    attachment.since = binding ? binding->since : 0;
+    const bool in = (*own)[SG_IN].kind.has_value();
+    const bool out = (*own)[SG_OUT].kind.has_value();
+    if (in || out) {
+        attachment.foreign_xdp = foreign_xdp(device, in && is_xdp(*(*own)[SG_IN].kind));
+    }
     if (!in && !out) {
         attachment.problem = "no program is attached: someone removed it, or the device is a new one";
     } else if (!in || !out) {
         attachment.problem = in ? "outbound rules are not attached" : "inbound rules are not attached";
-    } else if (!binding || binding->interface_slot != slot || (slot == 0 && (binding->flags & SG_BINDING_LEFT) == 0)) {
+    } else if (binding->interface_slot != slot || (slot == 0 && (binding->flags & SG_BINDING_LEFT) == 0)) {
         attachment.problem = "the device is not bound to its interface";
     } else if (instance.build_id() != Object::build_id()) {
         attachment.problem = "the programs are those of another build of sgbpf";
@@ -206,7 +249,10 @@ Result<void> Attacher::list_instance(Instance& instance, std::vector<Attachment>
     if (!bindings || !ids) {
         return unexpected(bindings ? ids.error() : bindings.error());
     }
-    std::map<int, std::uint32_t> unlisted(bindings->begin(), bindings->end());
+    std::map<int, std::uint32_t> unlisted;
+    for (const auto& [ifindex, binding] : *bindings) {
+        unlisted.emplace(ifindex, binding.interface_slot);
+    }
     const auto device_of = [&](int ifindex) {
         const auto found = devices.find(ifindex);
         Device gone;

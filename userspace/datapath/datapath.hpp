@@ -36,6 +36,13 @@ struct ControlState {
     std::uint64_t confirm_until = 0;                // CLOCK_BOOTTIME, nanoseconds
 };
 
+// A program at a device's XDP hook; at most one of each mode.
+enum class XdpMode : std::uint8_t { kNative, kGeneric, kOffloaded };
+struct XdpProgram {
+    XdpMode mode = XdpMode::kNative;
+    std::uint32_t program_id = 0;
+};
+
 // A network device as rtnetlink describes it.
 struct Device {
     std::string netns;  // name under /run/netns, empty = the caller's namespace
@@ -48,6 +55,7 @@ struct Device {
     unsigned hardware_type = 1;  // ARPHRD_*; 1 = Ethernet
     bool is_loopback = false;
     bool is_representor = false;  // has a phys_port_name of a VF or SF
+    std::vector<XdpProgram> xdp;  // whoever's
 };
 
 // Native and generic are modes of XDP, which judges what arrives: role host's inbound rules only.

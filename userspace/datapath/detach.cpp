@@ -16,15 +16,15 @@ namespace {
 // Our clsact filters at a device of the calling thread's namespace; the qdisc too, when nothing is left in it.
 Result<void> remove_own_filters(int ifindex, std::uint32_t own_ifindex_map) {
     bool was_clsact = false;
-    for (const sg_direction direction : kBothDirections) {
-        auto filters = tc_filters(ifindex, hook_of(direction));
+    for (const Hook hook : {Hook::kIngress, Hook::kEgress}) {
+        auto filters = tc_filters(ifindex, hook);
         if (!filters) {
             return unexpected(filters.error());
         }
         for (const TcFilter& filter : *filters) {
             if (is_own_filter(filter, own_ifindex_map)) {
                 was_clsact = true;
-                auto detached = clsact_detach(ifindex, hook_of(direction));
+                auto detached = clsact_detach(ifindex, hook);
                 if (!detached) {
                     return detached;
                 }
@@ -58,7 +58,8 @@ Result<void> Attacher::detach_from(Instance& instance, const Attachment& attachm
     if (!removed || !bindings) {
         return unexpected(removed ? bindings.error() : removed.error());
     }
-    for (const auto& [ifindex, slot] : *bindings) {
+    for (const auto& [ifindex, binding] : *bindings) {
+        const std::uint32_t slot = binding.interface_slot;
         if (slot != attachment.interface_slot || (slot == 0 && attachment.interface_id != instance.left_id(ifindex))) {
             continue;
         }
@@ -73,7 +74,7 @@ Result<void> Attacher::detach_from(Instance& instance, const Attachment& attachm
                 return removed_filters;
             }
         }
-        auto cleared = instance.bind(ifindex, 0);
+        auto cleared = instance.bind(ifindex, {});
         if (!cleared) {
             return cleared;
         }
@@ -164,7 +165,7 @@ Result<void> remove_everything(const PinPaths& paths, const std::string& netns_d
         if (!guard || !bindings) {
             return unexpected(guard ? bindings.error() : guard.error());
         }
-        for (const auto& [ifindex, slot] : *bindings) {
+        for (const auto& [ifindex, binding] : *bindings) {
             auto removed = remove_own_filters(ifindex, instance->ifindexes().id());
             if (!removed) {
                 return removed;

@@ -30,12 +30,17 @@ constexpr std::array kRefusedKinds = {
                           "give the guest a tap"},
     RefusedKind{"ipvlan", "an ipvlan shows its owner's packets as egress: inbound and outbound rules would be swapped; "
                           "use a veth pair"},
-    RefusedKind{"bridge", "a bridge carries the traffic of all its ports; attach to the port of the guest"},
+    RefusedKind{"bridge",
+                "a bridge carries the traffic of all its ports; attach to the port of the guest, or take role "
+                "host for the machine's own address on the bridge"},
     RefusedKind{"openvswitch",
                 "an Open vSwitch bridge carries the traffic of all its ports; attach to the guest's port"},
-    RefusedKind{"bond", "a bond carries the traffic of the whole host; attach to the device of the guest"},
-    RefusedKind{"team", "a team carries the traffic of the whole host; attach to the device of the guest"},
-    RefusedKind{"vlan", "a VLAN device is the host's own end of a network; attach to the device of the guest"},
+    RefusedKind{"bond", "a bond carries the traffic of the whole host; attach to the device of the guest, or take role "
+                        "host for the machine itself"},
+    RefusedKind{"team", "a team carries the traffic of the whole host; attach to the device of the guest, or take role "
+                        "host for the machine itself"},
+    RefusedKind{"vlan", "a VLAN device is the host's own end of a network; attach to the device of the guest, or take "
+                        "role host for the machine itself"},
     RefusedKind{"vxlan", "a tunnel carries the traffic of many guests; attach to the device of the guest"},
     RefusedKind{"geneve", "a tunnel carries the traffic of many guests; attach to the device of the guest"},
     RefusedKind{"gre", "a tunnel carries the traffic of many guests; attach to the device of the guest"},
@@ -50,9 +55,23 @@ constexpr std::array kRefusedKinds = {
                 "use a veth pair"},
 };
 
+constexpr std::array<std::string_view, 8> kHostKinds = {"", "veth", "tun", "bond", "team", "bridge", "vlan", "macvlan"};
+
+constexpr std::array kRefusedHostKinds = {
+    RefusedKind{"macvtap", "a macvtap is the NIC of a guest, who reads its packets from a file"},
+    RefusedKind{"ipvtap", "an ipvtap is the NIC of a guest, who reads its packets from a file"},
+    RefusedKind{"wireguard", "a WireGuard device carries bare IP without Ethernet"},
+    RefusedKind{"vrf", "a VRF carries the traffic of all its devices; attach to each of them"},
+};
+
 Unexpected refuse(const Device& device, std::string_view why) {
     return unexpected(make_error(ErrorCode::kUnsupported,
                                  fmt::format("{} cannot be filtered as a workload's interface: {}", device.name, why)));
+}
+
+Unexpected refuse_host(const Device& device, std::string_view why) {
+    return unexpected(make_error(ErrorCode::kUnsupported,
+                                 fmt::format("{} cannot be filtered as the host's interface: {}", device.name, why)));
 }
 
 }  // namespace
@@ -92,7 +111,49 @@ Result<void> check_workload_device(const Device& device) {
     }
     return refuse(device,
                   "it is a physical NIC: inbound and outbound would be the network's, not a workload's; attach to "
-                  "the device of the guest");
+                  "the device of the guest, or take role host for the machine itself");
+}
+
+Result<void> check_host_device(const Device& device) {
+    if (device.is_loopback) {
+        return refuse_host(device, "it is the loopback device, whose two ends are the host itself");
+    }
+    if (device.is_representor) {
+        return refuse_host(device, "it is the representor of a guest's function; take role workload");
+    }
+    if (device.master_kind == "bond" || device.master_kind == "team") {
+        return refuse_host(device, fmt::format("it is a port of a {0}, which has the host's address; attach to the {0}",
+                                               device.master_kind));
+    }
+    // Of a VRF the device keeps its own address and traffic.
+    if (!device.master_kind.empty() && device.master_kind != "vrf") {
+        return refuse_host(
+            device, fmt::format("it is a port of {}: the rules would judge every guest's traffic; attach "
+                                "to the device that has the host's address",
+                                device.master_kind == "openvswitch" ? "an Open vSwitch" : "a " + device.master_kind));
+    }
+    if (device.kind == "tun" && device.hardware_type != ARPHRD_ETHER) {
+        return refuse_host(device, "it is a tun without Ethernet headers; make it a tap");
+    }
+    const auto* refused = std::find_if(kRefusedHostKinds.begin(), kRefusedHostKinds.end(),
+                                       [&device](const RefusedKind& row) { return row.kind == device.kind; });
+    if (refused != kRefusedHostKinds.end()) {
+        return refuse_host(device, refused->why);
+    }
+    if (std::find(kHostKinds.begin(), kHostKinds.end(), device.kind) == kHostKinds.end()) {
+        return refuse_host(device, fmt::format("its kind, {}, is not one of those known to work: physical NIC, veth, "
+                                               "tap, bond, team, bridge, vlan, macvlan",
+                                               device.kind));
+    }
+    if (device.hardware_type != ARPHRD_ETHER) {
+        return refuse_host(device,
+                           fmt::format("it carries no Ethernet frames (hardware type {})", device.hardware_type));
+    }
+    return {};
+}
+
+Result<void> check_device(Role role, const Device& device) {
+    return role == Role::kHost ? check_host_device(device) : check_workload_device(device);
 }
 
 }  // namespace sgbpf

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Which devices can be filtered as the host's end of a workload's interface. Pure.
+// Which devices can be filtered in which role. Pure.
 #pragma once
 
 #include <sgbpf/result.hpp>
@@ -12,5 +12,12 @@ namespace sgbpf {
 // leaves the host through them goes to one workload, and what comes in was sent by it. Every other kind is
 // refused (kUnsupported) with a sentence that says what would go wrong.
 Result<void> check_workload_device(const Device& device);
+
+// Allowed: a NIC of the machine itself, or what stands for one: physical, veth, tap, bond, team, bridge, VLAN
+// sub-interface, macvlan, all Ethernet. What comes in through them is for this machine, or is routed by it.
+// A port of a bridge or a bond is refused (kUnsupported), as is every other kind.
+Result<void> check_host_device(const Device& device);
+
+Result<void> check_device(Role role, const Device& device);
 
 }  // namespace sgbpf

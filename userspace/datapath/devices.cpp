@@ -46,16 +46,43 @@ std::string text_of(const nlattr& attribute) {
     return std::string(begin, ::strnlen(begin, mnl_attr_get_payload_len(&attribute)));
 }
 
-std::string link_kind(const nlattr& info) {
-    const auto* end = static_cast<const char*>(mnl_attr_get_payload(&info)) + mnl_attr_get_payload_len(&info);
-    for (const auto* nested = static_cast<const nlattr*>(mnl_attr_get_payload(&info));
+template <typename Visit> void each_nested(const nlattr& parent, Visit visit) {
+    const auto* end = static_cast<const char*>(mnl_attr_get_payload(&parent)) + mnl_attr_get_payload_len(&parent);
+    for (const auto* nested = static_cast<const nlattr*>(mnl_attr_get_payload(&parent));
          mnl_attr_ok(nested, static_cast<int>(end - reinterpret_cast<const char*>(nested)));
          nested = mnl_attr_next(nested)) {
-        if (mnl_attr_get_type(nested) == IFLA_INFO_KIND) {
-            return text_of(*nested);
-        }
+        visit(*nested);
     }
-    return {};
+}
+
+std::string link_kind(const nlattr& info) {
+    std::string kind;
+    each_nested(info, [&kind](const nlattr& nested) {
+        if (mnl_attr_get_type(&nested) == IFLA_INFO_KIND) {
+            kind = text_of(nested);
+        }
+    });
+    return kind;
+}
+
+std::vector<XdpProgram> xdp_programs(const nlattr& xdp) {
+    std::vector<XdpProgram> programs;
+    each_nested(xdp, [&programs](const nlattr& nested) {
+        switch (mnl_attr_get_type(&nested)) {
+            case IFLA_XDP_DRV_PROG_ID:
+                programs.push_back({XdpMode::kNative, mnl_attr_get_u32(&nested)});
+                break;
+            case IFLA_XDP_SKB_PROG_ID:
+                programs.push_back({XdpMode::kGeneric, mnl_attr_get_u32(&nested)});
+                break;
+            case IFLA_XDP_HW_PROG_ID:
+                programs.push_back({XdpMode::kOffloaded, mnl_attr_get_u32(&nested)});
+                break;
+            default:
+                break;
+        }
+    });
+    return programs;
 }
 
 Described describe(const nlmsghdr& message, const std::string& netns) {
@@ -87,6 +114,9 @@ Described describe(const nlmsghdr& message, const std::string& netns) {
                 break;
             case IFLA_PHYS_PORT_NAME:
                 device.is_representor = names_representor(text_of(attribute));
+                break;
+            case IFLA_XDP:
+                device.xdp = xdp_programs(attribute);
                 break;
             default:
                 break;

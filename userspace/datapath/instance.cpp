@@ -12,6 +12,8 @@ namespace sgbpf {
 namespace {
 
 constexpr std::string_view kBuildPrefix = "build-";
+constexpr std::array<const char*, SG_DIRECTIONS + 1> kPinNames = {kProgramNames[SG_IN], kProgramNames[SG_OUT],
+                                                                  kXdpProgramName};
 
 Result<Fd> open_own_pin(const std::string& path) {
     auto fd = open_pin(path);
@@ -21,9 +23,9 @@ Result<Fd> open_own_pin(const std::string& path) {
 }  // namespace
 
 Result<Instance> Instance::open_at(const std::string& path, std::uint64_t netns_inode) {
-    std::array<Fd, SG_DIRECTIONS> programs;
+    Programs programs;
     for (std::size_t i = 0; i < programs.size(); ++i) {
-        auto fd = open_own_pin(fmt::format("{}/{}", path, kProgramNames[i]));
+        auto fd = open_own_pin(fmt::format("{}/{}", path, kPinNames[i]));
         if (!fd) {
             return unexpected(fd.error());
         }
@@ -59,18 +61,27 @@ Result<Instance> Instance::create(const PinPaths& paths, std::uint64_t netns_ino
     request.maps = tree.reuse();
     request.create = capacities;  // only sg_ifindex is left to make
     request.config = *config;
-    auto object = Object::load(request);
-    if (!object) {
-        return unexpected(object.error());
+    auto tc = Object::load(request);
+    if (!tc) {
+        return unexpected(tc.error());
+    }
+    request.kind = ObjectKind::kXdp;
+    request.programs = {kXdpProgramName};
+    request.maps.emplace_back(kIfindexSpec.name, tc->map(kIfindexSpec.name));
+    request.create.reset();
+    auto xdp = Object::load(request);
+    if (!xdp) {
+        return unexpected(xdp.error());
     }
     const std::string staging = paths.instance_staging();
     auto pinned =
         in_order([&] { return remove_directory_tree(staging); }, [&] { return make_directory(staging); },
                  [&] { return make_directory(staging + "/links"); },
                  [&] { return make_directory(fmt::format("{}/{}{}", staging, kBuildPrefix, Object::build_id())); },
-                 [&] { return pin(object->map(kIfindexSpec.name), fmt::format("{}/{}", staging, kIfindexSpec.name)); },
-                 [&] { return pin(object->program(kProgramNames[SG_IN]), staging + "/" + kProgramNames[SG_IN]); },
-                 [&] { return pin(object->program(kProgramNames[SG_OUT]), staging + "/" + kProgramNames[SG_OUT]); },
+                 [&] { return pin(tc->map(kIfindexSpec.name), fmt::format("{}/{}", staging, kIfindexSpec.name)); },
+                 [&] { return pin(tc->program(kProgramNames[SG_IN]), staging + "/" + kProgramNames[SG_IN]); },
+                 [&] { return pin(tc->program(kProgramNames[SG_OUT]), staging + "/" + kProgramNames[SG_OUT]); },
+                 [&] { return pin(xdp->program(kXdpProgramName), staging + "/" + kXdpProgramName); },
                  [&] { return rename_path(staging, paths.instance(netns_inode)); });
     if (!pinned) {
         return unexpected(pinned.error());
@@ -99,9 +110,8 @@ Result<sg_binding> Instance::binding(int ifindex) {
     return TypedMap<std::uint32_t, sg_binding>(ifindexes_).get(static_cast<std::uint32_t>(ifindex));
 }
 
-Result<void> Instance::bind(int ifindex, std::uint32_t interface_slot, std::uint64_t since) {
-    return TypedMap<std::uint32_t, sg_binding>(ifindexes_)
-        .put(static_cast<std::uint32_t>(ifindex), sg_binding{.interface_slot = interface_slot, .since = since});
+Result<void> Instance::bind(int ifindex, const sg_binding& binding) {
+    return TypedMap<std::uint32_t, sg_binding>(ifindexes_).put(static_cast<std::uint32_t>(ifindex), binding);
 }
 
 Result<void> Instance::settle(int ifindex) {
@@ -110,27 +120,28 @@ Result<void> Instance::settle(int ifindex) {
         return unexpected(found.error());
     }
     found->since = 0;
-    return TypedMap<std::uint32_t, sg_binding>(ifindexes_).put(static_cast<std::uint32_t>(ifindex), *found);
+    return bind(ifindex, *found);
 }
 
 Result<void> Instance::bind_left(int ifindex) {
-    return TypedMap<std::uint32_t, sg_binding>(ifindexes_)
-        .put(static_cast<std::uint32_t>(ifindex), sg_binding{.flags = SG_BINDING_LEFT});
+    auto before = binding(ifindex);
+    return before ? bind(ifindex, {.flags = SG_BINDING_LEFT | (before->flags & SG_BINDING_HOST)})
+                  : Result<void>(unexpected(before.error()));
 }
 
 std::string Instance::left_id(int ifindex) const {
     return fmt::format("left-{}-{}", netns_inode_, ifindex);
 }
 
-Result<std::vector<std::pair<int, std::uint32_t>>> Instance::bindings() {
-    std::vector<std::pair<int, std::uint32_t>> bound;
+Result<std::vector<std::pair<int, sg_binding>>> Instance::bindings() {
+    std::vector<std::pair<int, sg_binding>> bound;
     auto read = for_each_row(ifindexes_, [&bound](const std::byte* key, const std::byte* value) {
         std::uint32_t ifindex = 0;
         sg_binding binding{};
         std::memcpy(&ifindex, key, sizeof(ifindex));
         std::memcpy(&binding, value, sizeof(binding));
         if (binding.interface_slot != 0 || (binding.flags & SG_BINDING_LEFT) != 0) {
-            bound.emplace_back(static_cast<int>(ifindex), binding.interface_slot);
+            bound.emplace_back(static_cast<int>(ifindex), binding);
         }
     });
     if (!read) {
@@ -151,14 +162,15 @@ std::string Instance::build_id() const {
     return {};
 }
 
-Result<void> Instance::adopt_programs(const Object& object) {
+Result<void> Instance::adopt_programs(const Object& tc, const Object& xdp) {
     const std::string before = build_id();
     for (std::size_t i = 0; i < programs_.size(); ++i) {
-        const std::string path = fmt::format("{}/{}", path_, kProgramNames[i]);
+        const std::string path = fmt::format("{}/{}", path_, kPinNames[i]);
+        const Object& object = i < SG_DIRECTIONS ? tc : xdp;
         const std::string next = path + "_next";
-        auto pinned = in_order([&] { return remove_directory_tree(next); },
-                               [&] { return pin(object.program(kProgramNames[i]), next); },
-                               [&] { return rename_path(next, path); });
+        auto pinned =
+            in_order([&] { return remove_directory_tree(next); },
+                     [&] { return pin(object.program(kPinNames[i]), next); }, [&] { return rename_path(next, path); });
         if (!pinned) {
             return pinned;
         }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Attaching to devices and telling what is attached: tcx by pinned link, clsact by filter.
+// Attaching to devices and telling what is attached: tcx and XDP by pinned link, clsact by filter.
 //
-// Directions: what the workload receives leaves the host through its device, so inbound rules (sg_tc_in)
-// are judged at the device's egress hook and outbound rules (sg_tc_out) at its ingress hook.
+// Directions: what a workload receives leaves the host through its device, so inbound rules (sg_tc_in)
+// are judged at the device's egress hook and outbound rules (sg_tc_out) at its ingress hook. Role host is
+// the other way round, and its inbound rules may be judged at XDP (sg_xdp_in), before the ingress hook.
 #pragma once
 
 #include <array>
@@ -16,21 +17,21 @@
 
 #include "datapath/clsact.hpp"
 #include "datapath/datapath.hpp"
+#include "datapath/hook_choice.hpp"
 #include "datapath/netns.hpp"
 #include "datapath/pins.hpp"
 
 namespace sgbpf {
 
-constexpr Hook hook_of(sg_direction direction) {
-    return direction == SG_IN ? Hook::kEgress : Hook::kIngress;
+constexpr Hook hook_of(Role role, sg_direction direction) {
+    return (direction == SG_IN) == (role == Role::kHost) ? Hook::kIngress : Hook::kEgress;
 }
 inline constexpr std::array kBothDirections = {SG_IN, SG_OUT};
 
 // Our program in one direction of one device.
 struct OwnProgram {
-    enum class Where : std::uint8_t { kNowhere, kTcx, kClsact };
-    Where where = Where::kNowhere;
-    std::uint32_t link_id = 0;     // tcx
+    std::optional<HookKind> kind;  // nothing: it is not there
+    std::uint32_t link_id = 0;     // tcx, XDP
     std::uint32_t program_id = 0;  // what runs now
 };
 
@@ -52,7 +53,8 @@ private:
     // upgrade.cpp
     Result<Instance*> instance_for(std::uint64_t netns_inode);
     Result<void> upgrade(Instance& instance);
-    Result<void> upgrade_links(Instance& instance, const Object& object);
+    Result<void> upgrade_links(Instance& instance, const Object& tc, const Object& xdp);
+    Result<void> upgrade_filters(Instance& instance, const Object& tc);
 
     // attach.cpp
     Result<void> check_binding(Instance& instance, const AttachRequest& request);
@@ -60,14 +62,16 @@ private:
     Result<void> check_instance(Instance& other, const AttachRequest& request, bool same_namespace);
     Result<void> check_elsewhere(const AttachRequest& request, std::uint64_t netns_inode);
     Result<void> take_over_left(Instance& instance, const AttachRequest& request);
-    Result<OwnProgram::Where> choose_hook(const AttachRequest& request, const Own& own);
-    Result<void> attach_missing(Instance& instance, const AttachRequest& request, OwnProgram::Where where,
-                                const Own& own);
+    Result<HookKind> climb(Instance& instance, const AttachRequest& request, sg_direction direction,
+                           const std::vector<HookKind>& hooks, std::vector<std::string>& refused);
+    Result<void> check_hook(const AttachRequest& request, const Own& own);
+    Result<void> attach_missing(Instance& instance, const AttachRequest& request, const Own& own,
+                                std::vector<std::string>& refused);
 
     // attachments.cpp
-    Result<OwnProgram> own_program(Instance& instance, const std::string& interface_id, int ifindex,
+    Result<OwnProgram> own_program(Instance& instance, const std::string& interface_id, int ifindex, Role role,
                                    sg_direction direction);
-    Result<Own> own_programs(Instance& instance, const std::string& interface_id, int ifindex);
+    Result<Own> own_programs(Instance& instance, const std::string& interface_id, int ifindex, Role role);
     Attachment describe(Instance& instance, const Device& device, std::uint32_t slot, const std::string& id);
     Result<void> list_instance(Instance& instance, std::vector<Attachment>& all);
     std::string id_of_slot(std::uint32_t slot);
@@ -84,7 +88,7 @@ private:
     std::map<std::uint64_t, std::map<std::uint32_t, int>> bound_;  // netns inode -> slot -> ifindex, as read first
 };
 
-// The ifindex a pinned link is attached to: 0 when the device is gone, nothing when there is no such pin.
+// What a pinned link is attached to: ifindex 0 when the device is gone, nothing when there is no such pin.
 Result<std::optional<LinkInfo>> pinned_link(const Instance& instance, const std::string& interface_id,
                                             sg_direction direction);
 // Detaches and unpins; fine when there is no such pin.

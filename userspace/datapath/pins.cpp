@@ -5,10 +5,11 @@
  *   v2/                           v + SG_ABI_VERSION
  *     maps/<map>                  maps all namespaces share; sg_sweep holds the sweeper's timer
  *     ns-<netns inode>/           one per network namespace with attached devices
- *       sg_tc_in  sg_tc_out       programs
+ *       sg_tc_in  sg_tc_out       programs; sg_xdp_in is for role host
+ *       sg_xdp_in
  *       sg_ifindex                ifindex -> interface slot
  *       build-<16 hex>/           empty; its name says from which object file the programs are
- *       links/<interface id>_in   tcx links; clsact filters have no pin, they stay with the device
+ *       links/<interface id>_in   tcx and XDP links; clsact filters have no pin, they stay with the device
  *             <interface id>_out
  *             left-<netns inode>-<ifindex>_in, _out: the device of an interface that left; it stays
  *                             attached, bound to slot 0, and drops all but the exempt list
@@ -23,7 +24,8 @@
  *       free list is filled and the sweeper runs. What is under staging belongs to nobody and is removed
  *       by the next create or remove.
  *   I2  A device bound in sg_ifindex before its links exist, and until they are gone: an attached
- *       program always knows its interface. (Unbound, it would drop all but the exempt list.)
+ *       program always knows its interface. (Unbound, it would drop all but the exempt list.) The binding
+ *       tells the role, and so at which hooks the device's programs are.
  *   I3  Every pinned link of an instance runs programs of the build named, or, while an upgrade goes
  *       on, of that or this binary's build; each works on the same maps.
  *

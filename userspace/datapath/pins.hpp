@@ -99,33 +99,36 @@ public:
 
     [[nodiscard]] std::uint64_t netns_inode() const { return netns_inode_; }
     [[nodiscard]] int program(sg_direction direction) const { return programs_[direction].get(); }
+    [[nodiscard]] int xdp_program() const { return programs_[SG_DIRECTIONS].get(); }
     [[nodiscard]] std::string link_path(const std::string& interface_id, sg_direction direction) const;
     Result<std::vector<std::string>> link_ids() const;  // interface ids that have a link pin, sorted
     Map& ifindexes() { return ifindexes_; }
 
-    Result<sg_binding> binding(int ifindex);  // slot 0: none
-    Result<void> bind(int ifindex, std::uint32_t interface_slot, std::uint64_t since = 0);
+    Result<sg_binding> binding(int ifindex);                    // slot 0: none
+    Result<void> bind(int ifindex, const sg_binding& binding);  // {}: to nothing
     // Forgets the unconfirmed commit that a device was bound for.
     Result<void> settle(int ifindex);
     // The device stays attached without an interface; its links are then named left_id().
     Result<void> bind_left(int ifindex);
-    [[nodiscard]] std::string left_id(int ifindex) const;           // unique on the host
-    Result<std::vector<std::pair<int, std::uint32_t>>> bindings();  // (ifindex, slot) of all bound; slot 0: left
+    [[nodiscard]] std::string left_id(int ifindex) const;        // unique on the host
+    Result<std::vector<std::pair<int, sg_binding>>> bindings();  // by ifindex, of all bound; slot 0: left
 
     // Build of the programs (Object::build_id()) that are pinned, or were when the last upgrade ended.
     [[nodiscard]] std::string build_id() const;
     // Pins newer programs; every attachment runs them already.
-    Result<void> adopt_programs(const Object& object);
+    Result<void> adopt_programs(const Object& tc, const Object& xdp);
 
 private:
-    Instance(std::string path, std::uint64_t inode, std::array<Fd, SG_DIRECTIONS> programs, Map ifindexes)
+    // By direction; the last one is the XDP program.
+    using Programs = std::array<Fd, SG_DIRECTIONS + 1>;
+    Instance(std::string path, std::uint64_t inode, Programs programs, Map ifindexes)
         : path_(std::move(path)), netns_inode_(inode), programs_(std::move(programs)),
           ifindexes_(std::move(ifindexes)) {}
     static Result<Instance> open_at(const std::string& path, std::uint64_t netns_inode);
 
     std::string path_;
     std::uint64_t netns_inode_;
-    std::array<Fd, SG_DIRECTIONS> programs_;
+    Programs programs_;
     Map ifindexes_;
 };
 
@@ -133,5 +136,11 @@ private:
 Result<std::vector<std::uint64_t>> instance_inodes(const PinPaths& paths);
 
 inline constexpr std::array<const char*, SG_DIRECTIONS> kProgramNames = {"sg_tc_in", "sg_tc_out"};
+inline constexpr const char* kXdpProgramName = "sg_xdp_in";
+
+// What is remembered of an attached device's role.
+constexpr Role role_of(const sg_binding& binding) {
+    return (binding.flags & SG_BINDING_HOST) != 0 ? Role::kHost : Role::kWorkload;
+}
 
 }  // namespace sgbpf

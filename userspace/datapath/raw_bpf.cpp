@@ -6,6 +6,7 @@
 
 #include <bpf/bpf.h>
 #include <fmt/format.h>
+#include <linux/if_link.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,6 +53,7 @@ struct QueryAttr {
     std::uint64_t revision;
 };
 
+// tcx (6.6) and XDP (5.9) tell the ifindex at the same place.
 struct LinkInfoRecord {
     std::uint32_t type;
     std::uint32_t id;
@@ -108,13 +110,17 @@ Result<ProgramInfo> program_info_by_id(std::uint32_t id) {
     return program_info(fd->get());
 }
 
-Result<LinkInfo> tcx_link_info(int link_fd) {
+Result<LinkInfo> link_info(int link_fd) {
     LinkInfoRecord record{};
     std::uint32_t size = sizeof(record);
     if (bpf_obj_get_info_by_fd(link_fd, &record, &size) != 0) {
         return unexpected(kernel_error("read what a link is", errno));
     }
     return LinkInfo{record.id, record.type, record.prog_id, record.ifindex};
+}
+
+bool is_xdp(const LinkInfo& link) {
+    return link.type == BPF_LINK_TYPE_XDP;
 }
 
 Result<std::vector<HookProgram>> tcx_programs(int ifindex, Hook hook) {
@@ -157,7 +163,19 @@ Result<Fd> tcx_attach_first(int program_fd, int ifindex, Hook hook) {
     return link;
 }
 
-Result<void> tcx_replace(int link_fd, int new_program_fd, int old_program_fd) {
+Result<Fd> xdp_attach(int program_fd, int ifindex, bool native) {
+    bpf_link_create_opts options{};
+    options.sz = sizeof(options);
+    options.flags = native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+    Fd link(bpf_link_create(program_fd, ifindex, BPF_XDP, &options));
+    if (!link.valid()) {
+        return unexpected(kernel_error(
+            fmt::format("attach to XDP ({}) of ifindex {}", native ? "native" : "generic", ifindex), errno));
+    }
+    return link;
+}
+
+Result<void> replace_program(int link_fd, int new_program_fd, int old_program_fd) {
     bpf_link_update_opts options{};
     options.sz = sizeof(options);
     options.flags = kFlagReplace;

@@ -32,7 +32,8 @@ struct LinkInfo {
     std::uint32_t program_id = 0;
     std::uint32_t ifindex = 0;  // 0: the device is gone, the link is an empty shell
 };
-Result<LinkInfo> tcx_link_info(int link_fd);
+Result<LinkInfo> link_info(int link_fd);  // of a tcx or XDP link
+bool is_xdp(const LinkInfo& link);
 
 struct HookProgram {
     std::uint32_t program_id = 0;
@@ -44,8 +45,11 @@ Result<std::vector<HookProgram>> tcx_programs(int ifindex, Hook hook);
 // Attaches in front of all others at the hook. The attachment lives as long as the descriptor or a pin.
 Result<Fd> tcx_attach_first(int program_fd, int ifindex, Hook hook);
 
+// The same for a device's XDP hook, which takes one program: the link is the only one, or an error.
+Result<Fd> xdp_attach(int program_fd, int ifindex, bool native);
+
 // Swaps the program of a live link; no packet passes between the two. Error when the link does not
 // run `old_program_fd`.
-Result<void> tcx_replace(int link_fd, int new_program_fd, int old_program_fd);
+Result<void> replace_program(int link_fd, int new_program_fd, int old_program_fd);
 
 }  // namespace sgbpf

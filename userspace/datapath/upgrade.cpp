@@ -6,6 +6,29 @@
 
 namespace sgbpf {
 
+namespace {
+
+// A program of this binary, and what tells it from those that run.
+struct Replacement {
+    int program = -1;
+    std::string tag;
+
+    static Result<Replacement> of(int program) {
+        auto info = program_info(program);
+        if (!info) {
+            return unexpected(info.error());
+        }
+        return Replacement{program, info->tag};
+    }
+    // The running program has other instructions.
+    [[nodiscard]] bool is_newer_than(std::uint32_t running) const {
+        auto info = program_info_by_id(running);
+        return !info || info->tag != tag;
+    }
+};
+
+}  // namespace
+
 Result<Instance*> Attacher::instance_for(std::uint64_t netns_inode) {
     if (instance_ && instance_->netns_inode() == netns_inode) {
         return &*instance_;
@@ -40,48 +63,53 @@ Result<void> Attacher::upgrade(Instance& instance) {
     request.maps = tree_->reuse();
     request.maps.emplace_back(kIfindexSpec.name, instance.ifindexes().fd());
     request.config = *config;
-    auto object = Object::load(request);
-    if (!object) {
-        return unexpected(object.error());
+    auto tc = Object::load(request);
+    if (!tc) {
+        return unexpected(tc.error());
     }
-    auto replaced = upgrade_links(instance, *object);
+    request.kind = ObjectKind::kXdp;
+    request.programs = {kXdpProgramName};
+    auto xdp = Object::load(request);
+    if (!xdp) {
+        return unexpected(xdp.error());
+    }
+    auto replaced =
+        in_order([&] { return upgrade_links(instance, *tc, *xdp); }, [&] { return upgrade_filters(instance, *tc); });
     if (!replaced) {
         return replaced;
     }
     // The sweeper's timer runs the code of the object that started it.
-    auto swept = run_program(object->program("sg_sweep_start"), "sg_sweep_start", std::vector<std::byte>(64));
+    auto swept = run_program(tc->program("sg_sweep_start"), "sg_sweep_start", std::vector<std::byte>(64));
     if (!swept) {
         return unexpected(swept.error());
     }
     if (swept->verdict != 0) {
         return unexpected(kernel_error("move the sweeper to the new programs", -static_cast<int>(swept->verdict)));
     }
-    return instance.adopt_programs(*object);
+    return instance.adopt_programs(*tc, *xdp);
 }
 
-Result<void> Attacher::upgrade_links(Instance& instance, const Object& object) {
+Result<void> Attacher::upgrade_links(Instance& instance, const Object& tc, const Object& xdp) {
     auto ids = instance.link_ids();
-    auto bindings = instance.bindings();
-    if (!ids || !bindings) {
-        return unexpected(ids ? bindings.error() : ids.error());
+    auto xdp_next = Replacement::of(xdp.program(kXdpProgramName));
+    if (!ids || !xdp_next) {
+        return unexpected(ids ? xdp_next.error() : ids.error());
     }
     for (const sg_direction direction : kBothDirections) {
-        const int next = object.program(kProgramNames[direction]);
-        auto next_info = program_info(next);
-        if (!next_info) {
-            return unexpected(next_info.error());
+        auto tc_next = Replacement::of(tc.program(kProgramNames[direction]));
+        if (!tc_next) {
+            return unexpected(tc_next.error());
         }
-        // True when the running program has other instructions than ours.
-        const auto is_older = [&next_info](std::uint32_t program_id) {
-            auto info = program_info_by_id(program_id);
-            return !info || info->tag != next_info->tag;
-        };
         for (const std::string& id : *ids) {
             auto info = pinned_link(instance, id, direction);
             if (!info) {
                 return unexpected(info.error());
             }
-            if (!*info || (*info)->ifindex == 0 || !is_older((*info)->program_id)) {
+            if (!*info || (*info)->ifindex == 0) {
+                continue;
+            }
+            const Replacement& next = is_xdp(**info) ? *xdp_next : *tc_next;
+            if (!next.is_newer_than((*info)->program_id)) {
                 continue;
             }
             auto link = open_pin(instance.link_path(id, direction));
@@ -89,17 +117,32 @@ Result<void> Attacher::upgrade_links(Instance& instance, const Object& object) {
             if (!link || !old) {
                 return unexpected(link ? old.error() : link.error());
             }
-            auto replaced = tcx_replace(link->get(), next, old->get());
+            auto replaced = replace_program(link->get(), next.program, old->get());
             if (!replaced) {
                 return replaced;
             }
         }
-        for (const auto& [ifindex, slot] : *bindings) {
-            auto own = own_program(instance, id_of_slot(slot), ifindex, direction);
-            if (!own || own->where != OwnProgram::Where::kClsact || !is_older(own->program_id)) {
+    }
+    return {};
+}
+
+Result<void> Attacher::upgrade_filters(Instance& instance, const Object& tc) {
+    auto bindings = instance.bindings();
+    if (!bindings) {
+        return unexpected(bindings.error());
+    }
+    for (const sg_direction direction : kBothDirections) {
+        auto next = Replacement::of(tc.program(kProgramNames[direction]));
+        if (!next) {
+            return unexpected(next.error());
+        }
+        for (const auto& [ifindex, binding] : *bindings) {
+            const Role role = role_of(binding);
+            auto own = own_program(instance, id_of_slot(binding.interface_slot), ifindex, role, direction);
+            if (!own || own->kind != HookKind::kClsact || !next->is_newer_than(own->program_id)) {
                 continue;
             }
-            auto replaced = clsact_attach(ifindex, hook_of(direction), next, true);
+            auto replaced = clsact_attach(ifindex, hook_of(role, direction), next->program, true);
             if (!replaced) {
                 return replaced;
             }

@@ -39,6 +39,11 @@ protected:
                           const std::string& netns = {}) {
         return AttachRequest{device(*datapath_, name, netns), slot, id(slot), hook};
     }
+    AttachRequest host_request(const std::string& name, std::uint32_t slot = 1, HookChoice hook = HookChoice::kAuto) {
+        AttachRequest wanted = request(name, slot, hook);
+        wanted.role = Role::kHost;
+        return wanted;
+    }
     Attachment attached(const AttachRequest& wanted) {
         auto made = datapath_->attach(wanted);
         if (!made) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "attach_fixture.hpp"
+#include "datapath/devices.hpp"
 
 namespace sgbpf::test {
 namespace {
@@ -121,6 +122,9 @@ protected:
             EXPECT_TRUE(at(request_.device, hook).empty());
             EXPECT_TRUE(filters_at(request_.device, hook).empty());
         }
+        const auto now = device_by_ifindex(request_.device.ifindex, {});
+        ASSERT_TRUE(now);
+        EXPECT_TRUE(now->xdp.empty());
     }
     // How many writes it takes to make the tree, before anything is attached.
     unsigned writes_of_creation() {
@@ -151,7 +155,7 @@ protected:
             ASSERT_TRUE(datapath_->open(small_capacities(), false));
             EXPECT_EQ(by_id()[id(1)].problem, "");
             send_frame("guest0");
-            EXPECT_EQ(not_ready(1), (Counts{0, 1}));
+            EXPECT_EQ(not_ready(1), request_.role == Role::kHost ? (Counts{1, 0}) : (Counts{0, 1}));
             expect_nothing_left();
             if (ending == Ending::kSucceeded) {
                 EXPECT_GT(last, first + 5);  // bindings, programs and links at least
@@ -171,9 +175,15 @@ TEST_F(Crash, WhileAttachingByClsactIsFinishedByTheNextRun) {
     crash_while_attaching(HookChoice::kClsact, writes_of_creation());
 }
 
+TEST_F(Crash, WhileAttachingTheHostsNicIsFinishedByTheNextRun) {
+    request_.role = Role::kHost;
+    crash_while_attaching(HookChoice::kGeneric, writes_of_creation());
+}
+
 TEST_F(Crash, WhileRemovingIsFinishedByTheNextRun) {
-    for (const HookChoice hook : {HookChoice::kTcx, HookChoice::kClsact}) {
+    for (const HookChoice hook : {HookChoice::kTcx, HookChoice::kGeneric, HookChoice::kClsact}) {
         request_.hook = hook;
+        request_.role = hook == HookChoice::kGeneric ? Role::kHost : Role::kWorkload;
         for (unsigned last = 1;; ++last) {
             SCOPED_TRACE(fmt::format("died before write {}", last));
             ASSERT_EQ(create_and_attach(), "");
@@ -188,7 +198,7 @@ TEST_F(Crash, WhileRemovingIsFinishedByTheNextRun) {
                 EXPECT_GT(last, kMaps.size());
                 break;
             }
-            if (hook == HookChoice::kClsact && last == 12) {
+            if (hook != HookChoice::kTcx && last == 12) {
                 break;  // the rest is the tree, as before
             }
         }

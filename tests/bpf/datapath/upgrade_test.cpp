@@ -68,6 +68,25 @@ TEST_F(Upgrade, SwapsProgramsOfLiveLinksInPlace) {
     EXPECT_EQ(not_ready(2), (Counts{0, 1}));
 }
 
+TEST_F(Upgrade, SwapsTheXdpProgramOfRoleHostInPlace) {
+    add_veth("eth0", "wire0");
+    const Attachment made = attached(host_request("eth0", 1, HookChoice::kGeneric));
+    const std::string path = instance() + "/links/" + id(1) + "_in";
+    const Fd old = foreign_xdp_program("old_build");
+    const Fd link(bpf_obj_get(path.c_str()));
+    ASSERT_EQ(bpf_link_update(link.get(), old.get(), nullptr), 0);
+    ASSERT_EQ(::unlink((instance() + "/sg_xdp_in").c_str()), 0);
+    ASSERT_EQ(bpf_obj_pin(old.get(), (instance() + "/sg_xdp_in").c_str()), 0);
+    const auto before = link_info(link.get());
+    pretend_old_build();
+    EXPECT_EQ(attached(host_request("eth0")).hook, "xdp generic + tcx");
+    const auto after = link_info(link.get());
+    ASSERT_TRUE(before && after);
+    EXPECT_EQ(after->id, before->id);
+    EXPECT_EQ(program_info_by_id(after->program_id)->name, "sg_xdp_in");
+    EXPECT_EQ(name_at(made.device, Hook::kEgress), "sg_tc_out");
+}
+
 TEST_F(Upgrade, FinishesAnInterruptedOne) {
     add_veth("web0", "guest0");
     const Attachment made = attached(request("web0"));

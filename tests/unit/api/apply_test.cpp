@@ -288,17 +288,31 @@ TEST(Check, CountsAndNeedsNoKernelAndNoStore) {
     EXPECT_EQ(engine.check(directory.file("s.yaml"), true)->image, report->image) << "the same text each time";
 }
 
-TEST(Check, AcceptsRoleHostWithAWarning) {
-    const TemporaryDirectory directory;
-    const HostConfig config;
-    CountingIds ids;
-    Engine engine(nullptr, nullptr, config, ids, nullptr);
+TEST(Apply, AttachesInTheRoleOfTheFile) {
+    Host host;
+    host.kernel.device_list[0].kind = "";  // a physical NIC, which no workload has
     std::string text = state_text();
     text.replace(text.find("role: workload"), 14, "role: host");
-    auto report = engine.check(directory.write("s.yaml", text), false);
-    ASSERT_TRUE(report) << report.error().message;
-    EXPECT_TRUE(report->input.errors.empty());
-    EXPECT_TRUE(contains(report->input.warnings, "role host is not supported by this version"));
+    auto applied = host.apply(text);
+    ASSERT_TRUE(applied) << applied.error().message;
+    EXPECT_TRUE(applied->plan.input.warnings.empty());
+    ASSERT_EQ(applied->attached.size(), 1U);
+    EXPECT_EQ(applied->attached[0].role, Role::kHost);
+    EXPECT_EQ(host.kernel.attachment_list.at(0).role, Role::kHost);
+    EXPECT_EQ(host.engine->status()->interfaces.at(0).role, "host");
+    EXPECT_TRUE(host.apply(text)->attached.empty());
+}
+
+TEST(Status, NamesAnXdpProgramOfOthersAndStaysHealthy) {
+    Host host;
+    ASSERT_TRUE(host.apply(state_text()));
+    host.kernel.attachment_list[0].foreign_xdp = "balancer";
+    auto report = host.engine->status();
+    ASSERT_TRUE(report);
+    EXPECT_TRUE(report->healthy());
+    ASSERT_EQ(report->conditions.size(), 1U);
+    EXPECT_EQ(report->conditions[0].name, "foreign-xdp-program");
+    EXPECT_NE(report->conditions[0].text.find("XDP program balancer"), std::string::npos);
 }
 
 TEST(Quarantine, OutlivesApplyAndEndsWithAttach) {

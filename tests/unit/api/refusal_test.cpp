@@ -31,12 +31,18 @@ std::vector<Refusal> refusals() {
     std::string glob = state_text(kPort22);
     glob.replace(glob.find("tap-web0"), 8, "\"tap-*\"");
     return {
-        {"role host",
+        {"another role while it filters",
          [](Host&) {},
          host_role,
          {},
          ErrorCode::kRefused,
-         {"web0", "role host is not supported by this version; nothing changed"}},
+         {"interface web0: tap-web0 is attached in role workload", "`sgbpf detach tap-web0` first", "nothing changed"}},
+        {"a port of a bridge as the host's own",
+         [](Host& host) { host.kernel.device_list[0].master_kind = "bridge"; },
+         host_role,
+         {},
+         ErrorCode::kUnsupported,
+         {"interface web0: tap-web0 cannot be filtered as the host's interface", "nothing changed"}},
         {"a device that must be there",
          [](Host&) {},
          state_text(kPort22, "", kDb),

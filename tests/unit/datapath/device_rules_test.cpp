@@ -83,6 +83,69 @@ TEST(WorkloadDevice, IsAllowedOrRefusedByKind) {
     }
 }
 
+std::vector<Row> host_rows() {
+    return {
+        {"physical", device(""), nullptr},
+        {"veth", device("veth"), nullptr},
+        {"tap", device("tun"), nullptr},
+        {"bond", device("bond"), nullptr},
+        {"team", device("team"), nullptr},
+        {"bridge", device("bridge"), nullptr},
+        {"vlan", device("vlan"), nullptr},
+        {"macvlan", device("macvlan"), nullptr},
+        {"physical in a VRF", with(device(""), [](Device& d) { d.master_kind = "vrf"; }), nullptr},
+        {"port of a bridge", with(device(""), [](Device& d) { d.master_kind = "bridge"; }), "is a port of a bridge"},
+        {"veth in a bridge", with(device("veth"), [](Device& d) { d.master_kind = "bridge"; }),
+         "every guest's traffic"},
+        {"bond in a bridge", with(device("bond"), [](Device& d) { d.master_kind = "bridge"; }),
+         "every guest's traffic"},
+        {"port of an Open vSwitch", with(device(""), [](Device& d) { d.master_kind = "openvswitch"; }),
+         "a port of an Open vSwitch"},
+        {"port of a bond", with(device(""), [](Device& d) { d.master_kind = "bond"; }), "attach to the bond"},
+        {"port of a team", with(device(""), [](Device& d) { d.master_kind = "team"; }), "attach to the team"},
+        {"port of tomorrow", with(device(""), [](Device& d) { d.master_kind = "quantum"; }), "a port of a quantum"},
+        {"loopback", with(device("", ARPHRD_LOOPBACK), [](Device& d) { d.is_loopback = true; }), "loopback"},
+        {"tun", device("tun", ARPHRD_NONE), "make it a tap"},
+        {"wireguard", device("wireguard", ARPHRD_NONE), "WireGuard"},
+        {"macvtap", device("macvtap"), "the NIC of a guest"},
+        {"ipvtap", device("ipvtap"), "the NIC of a guest"},
+        {"representor", with(device(""), [](Device& d) { d.is_representor = true; }), "take role workload"},
+        {"vrf", device("vrf"), "attach to each of them"},
+        {"dummy", device("dummy"), "its kind, dummy"},
+        {"vxlan", device("vxlan"), "its kind, vxlan"},
+        {"a kind of tomorrow", device("quantum"), "its kind, quantum"},
+        {"InfiniBand", device("", ARPHRD_INFINIBAND), "hardware type 32"},
+    };
+}
+
+TEST(HostDevice, IsAllowedOrRefusedByKind) {
+    for (const Row& row : host_rows()) {
+        SCOPED_TRACE(row.name);
+        const auto checked = check_device(Role::kHost, row.device);
+        if (row.word == nullptr) {
+            EXPECT_TRUE(checked);
+            continue;
+        }
+        if (checked) {
+            ADD_FAILURE() << "allowed";
+            continue;
+        }
+        EXPECT_EQ(checked.error().code, ErrorCode::kUnsupported);
+        EXPECT_NE(checked.error().message.find(row.word), std::string::npos) << checked.error().message;
+        EXPECT_TRUE(checked.error().message.starts_with("dev0 ")) << checked.error().message;
+    }
+}
+
+// Who wants to protect the machine itself is told how.
+TEST(WorkloadDevice, PointsToRoleHostWhereTheMachineIsMeant) {
+    for (const char* kind : {"", "bond", "team", "bridge", "vlan"}) {
+        const auto checked = check_device(Role::kWorkload, device(kind));
+        ASSERT_FALSE(checked) << kind;
+        EXPECT_NE(checked.error().message.find("take role host"), std::string::npos) << kind;
+        EXPECT_TRUE(check_device(Role::kHost, device(kind))) << kind;
+    }
+}
+
 // A reversed device must never be told "not supported" only: the words say what would have happened.
 TEST(WorkloadDevice, SaysThatReversedKindsSwapTheRules) {
     for (const char* kind : {"macvtap", "macvlan", "ipvtap", "ipvlan"}) {
