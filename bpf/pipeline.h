@@ -241,6 +241,7 @@ SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32
         return SG_REASON_NONE;
     }
     const __u64 generation = sg_generation();
+    outcome->generation = generation;
     const struct sg_interface_config* config = sg_interface_at(interface_slot, generation);
     if (!config || (config->flags & (SG_IF_READY | SG_IF_QUARANTINE)) != SG_IF_READY) {
         return SG_REASON_NONE;
@@ -259,7 +260,6 @@ SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32
         return SG_REASON_NONE; /* a packet that changes the state takes the slow path */
     }
     sg_flow_touch(flow, from_opener, length, now);
-    outcome->generation = generation;
     outcome->rule = flow->rule;
     outcome->flow_slot = slot;
     outcome->tracking = SG_TRACKING_FLOW;
@@ -268,19 +268,20 @@ SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32
 
 /* Judges, counts and reports. Reasons below SG_REASON_NO_RULE let the packet pass. */
 SG_INLINE enum sg_verdict sg_pipeline(sg_context* context, __u32 direction) {
-    const struct sg_binding* binding = 0;
+    const __u32 ifindex = sg_context_ifindex(context);
     __u32 interface_slot = 0;
     if (sg_config.test_mode) {
         interface_slot = SG_READ(sg_test.interface_slot);
     } else {
-        const __u32 ifindex = sg_context_ifindex(context);
-        binding = bpf_map_lookup_elem(&sg_ifindex, &ifindex);
+        const struct sg_binding* binding = bpf_map_lookup_elem(&sg_ifindex, &ifindex);
         interface_slot = binding ? SG_READ(binding->interface_slot) : 0;
     }
     const __u32 length = sg_frame_length(context);
     struct sg_outcome outcome = {};
     __u32 reason = sg_established(context, length, interface_slot, direction, &outcome);
     if (reason == SG_REASON_NONE) {
+        const struct sg_binding* binding =
+            sg_config.test_mode ? 0 : bpf_map_lookup_elem(&sg_ifindex, &ifindex); /* held, it would cost stack */
         if (binding && SG_READ(binding->since) > sg_generation()) {
             reason = SG_REASON_ROLLED_BACK;
         } else {
