@@ -12,6 +12,7 @@
 #include "api/why_words.hpp"
 #include "frame/build.hpp"
 #include "frame/describe.hpp"
+#include "frame/names.hpp"
 
 namespace sgbpf {
 
@@ -202,7 +203,7 @@ Result<WhyReport> report_of(const Engine::Parts& parts, const Answers& answers, 
     const State& state = answers.host.applied->state;
     const Interface& interface = *question.interface;
     WhyContext why{state, interface, fields_of(question.frame, question.direction, question.length)};
-    const ReasonWords words = reason_words(outcome.reason);
+    const ReasonWords& words = reason_words(outcome.reason);
     WhyReport report;
     report.interface = interface.name;
     report.direction = question.direction;

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -11,30 +10,19 @@
 #include "api/engine_parts.hpp"
 #include "base/strings.hpp"
 #include "bpf/flow_state.h"
+#include "frame/describe.hpp"
+#include "frame/names.hpp"
+#include "model/protocols.hpp"
 #include "model/text.hpp"
 
 namespace sgbpf {
 
 namespace {
 
-// Index: enum sg_flow_state.
-constexpr std::array<const char*, SG_FLOW_STATES> kStateNames = {
-    "free",  "busy",      "syn-sent",     "syn-received",    "established", "fin-wait", "close-wait", "time-wait",
-    "reset", "udp-asked", "udp-answered", "udp-asked-again", "udp-stream",  "icmp",     "other"};
-
-Address address_of(const __u8 (&bytes)[16], __u8 family) {
-    Address address;
-    address.family = family == SG_IPV6 ? Family::kIpv6 : Family::kIpv4;
-    std::memcpy(address.bytes.data(), bytes, address.family == Family::kIpv6 ? 16 : 4);
-    return address;
-}
-
-std::string end_text(const Address& address, bool has_port, __be16 port) {
-    if (!has_port) {
-        return address.to_string();
-    }
-    return address.family == Family::kIpv6 ? fmt::format("[{}]:{}", address.to_string(), ntohs(port))
-                                           : fmt::format("{}:{}", address.to_string(), ntohs(port));
+// One side of a flow.
+std::string end_text(const __u8 (&address)[16], __be16 port, const sg_flow_key& key) {
+    const bool ports = has_ports(key.protocol);
+    return endpoint_text(key_address(address, key.family), ports ? std::optional(ntohs(port)) : std::nullopt);
 }
 
 // Untracked flows have no entry (SG-5.11): what is listed is tracked, and this says why.
@@ -69,13 +57,12 @@ FlowRow flow_row(const sg_flow& flow, const FlowSnapshot& snapshot, const MapIma
     FlowRow row;
     const __u8 protocol = flow.key.protocol;
     const __u8 state = SG_WORD_STATE(flow.word);
-    const bool ports = protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP;
     const InterfaceImage* interface = image.interface_at(flow.key.interface_slot);
     row.protocol = protocol_text(protocol);
-    row.local = end_text(address_of(flow.key.local, flow.key.family), ports, flow.key.local_port);
-    row.remote = end_text(address_of(flow.key.remote, flow.key.family), ports, flow.key.remote_port);
+    row.local = end_text(flow.key.local, flow.key.local_port, flow.key);
+    row.remote = end_text(flow.key.remote, flow.key.remote_port, flow.key);
     row.opened_out = (SG_WORD_FLAGS(flow.word) & SG_FLOW_OPENED_OUT) != 0;
-    row.state = state < kStateNames.size() ? kStateNames[state] : std::to_string(state);
+    row.state = flow_state_name(state);
     if (state == SG_FLOW_ICMP) {
         row.detail =
             fmt::format("{} id {}", icmp_text(protocol, {flow.icmp_type, flow.icmp_code}), ntohs(flow.key.local_port));
@@ -121,18 +108,14 @@ Result<std::optional<__u8>> state_named(const std::string& name) {
     if (name.empty()) {
         return std::optional<__u8>{};
     }
-    const auto* at = std::find(kStateNames.begin() + SG_FLOW_SYN_SENT, kStateNames.end(), name);
-    if (at == kStateNames.end()) {
-        const std::vector<std::string> names(kStateNames.begin() + SG_FLOW_SYN_SENT, kStateNames.end());
-        std::string all;
-        for (const std::string& one : names) {
-            all += (all.empty() ? "" : ", ") + one;
-        }
+    const auto state = flow_state_by_name(name);
+    if (!state) {
+        const std::vector<std::string> names = flow_state_names();
         return unexpected(
             make_error(ErrorCode::kInvalid, fmt::format("no flow state {}{}; there are {}", printable(name),
-                                                        did_you_mean(name, names), all)));
+                                                        did_you_mean(name, names), fmt::join(names, ", "))));
     }
-    return std::optional<__u8>{static_cast<__u8>(at - kStateNames.begin())};
+    return std::optional<__u8>{*state};
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "bpf/packet.h"
+#include "frame/names.hpp"
 #include "model/protocols.hpp"
 #include "model/text.hpp"
 
@@ -137,18 +138,6 @@ std::string owned(const Interface& interface) {
 
 }  // namespace
 
-ReasonWords reason_words(std::uint32_t reason) {
-    switch (reason) {
-#define SG_WORDS_OF(number, symbol, reason_name, verdict, reason_sentence)                                             \
-    case number:                                                                                                       \
-        return {reason_name, reason_sentence};
-        SG_REASONS(SG_WORDS_OF)
-#undef SG_WORDS_OF
-        default:
-            return {fmt::format("reason-{}", reason), "a reason that this version does not know"};
-    }
-}
-
 std::string stage_name(unsigned stage) {
     switch (stage) {
         case SG_STAGE_ANY:
@@ -236,7 +225,7 @@ std::string drop_words(const WhyContext& why, std::uint32_t reason) {
             return fmt::format("ARP, ND and DHCP of {} must come from {}{}", interface.name,
                                interface.mac ? interface.mac->to_string() + " and " : "", owned(interface));
         default:
-            return reason_words(reason).sentence;
+            return std::string(reason_words(reason).sentence);
     }
 }
 

@@ -17,12 +17,6 @@ struct WhyContext {
     PacketFields packet;
 };
 
-struct ReasonWords {
-    std::string name;      // "no-rule"
-    std::string sentence;  // "no rule of any group ..."
-};
-ReasonWords reason_words(std::uint32_t reason);  // enum sg_reason
-
 // "any-peer", "cidr", "prefix-list", "group"; empty for SG_STAGE_NONE.
 std::string stage_name(unsigned stage);
 

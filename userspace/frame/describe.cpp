@@ -42,7 +42,8 @@ Parsed parse_cut(std::span<const std::byte> frame, unsigned direction, std::uint
         return parsed;
     }
     const bool cut = wire_length > frame.size();
-    std::vector<std::byte> whole(std::max(frame.size(), cut ? std::size_t{wire_length} : kMaxWireBytes));
+    std::vector<std::byte> whole(
+        std::max(frame.size(), cut ? std::min<std::size_t>(wire_length, kMaxWireBytes) : kMaxWireBytes));
     std::copy(frame.begin(), frame.end(), whole.begin());
     Parsed guess = parse(whole, direction);
     sg_packet& packet = guess.packet;

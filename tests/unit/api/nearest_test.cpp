@@ -6,6 +6,7 @@
 
 #include "api/why_words.hpp"
 #include "frame/build.hpp"
+#include "frame/names.hpp"
 #include "tests/support/states.hpp"
 
 namespace sgbpf::test {
