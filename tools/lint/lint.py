@@ -27,13 +27,15 @@ LAYERS = {
     "store": ("base", "model"),
     "datapath": ("base", "image"),
     "api": ("base", "model", "image", "frame", "store", "compiler", "datapath"),
-    "cli": ("base", "model", "frame", "store", "datapath", "api"),  # main() builds what the engine is given
+    "replay": ("base", "model", "frame", "image", "compiler", "datapath", "api"),  # of api, run_commit
+    "cli": ("base", "model", "frame", "store", "datapath", "api", "replay"),  # main() builds what the engine is given
 }
 # Headers of the outside world that only these layers may see.
 CONFINED = {
     "bpf/": ("datapath",),
     "linux/bpf.h": ("datapath",),
     "libmnl/": ("datapath",),
+    "pcap/": ("replay",),
     "CLI/": ("cli",),
     "yaml-cpp/": ("model",),
     "iostream": ("cli",),

@@ -23,6 +23,7 @@ constexpr const char* kFooter =
     "  sgbpf status                    is everything filtered that should be?\n"
     "  sgbpf show rules web0           what admits, with counters\n"
     "  sgbpf why web0 db0 tcp 3306     can it, and which rule decides\n"
+    "  sgbpf replay test.jsonl         does the policy do what the test says?\n"
     "  sgbpf detach web0               its device then passes ALL traffic\n"
     "\n"
     "Exit codes: 0 fine; 1 differs, denied, unhealthy; 2 bad input; 3 refused; 4 kernel or privilege.\n"
@@ -85,6 +86,7 @@ int run(int argc, const char* const* argv, Environment& environment) {
     add_show_commands(app, context);
     add_flows_commands(app, context);
     add_why_commands(app, context);
+    add_replay_commands(app, context);
     // Callbacks run after everything is parsed and checked here.
     app.parse_complete_callback([&context] {
         const std::string& hook = context.options.hook;

@@ -55,16 +55,23 @@ Engine* Context::make(bool with_kernel, bool create_store) {
     return engine_.get();
 }
 
+const HostConfig* Context::host_settings() {
+    // `check` on any machine: a host configuration it may not read is not its business.
+    auto loaded = options.host_config.empty() ? sgbpf::load_host_config(kHostConfigPath, false)
+                                              : sgbpf::load_host_config(options.host_config, true);
+    if (!loaded && loaded.error().code != ErrorCode::kPermission) {
+        fail(loaded.error());
+        return nullptr;
+    }
+    host_ = loaded ? std::move(*loaded) : HostConfig{};
+    return &*host_;
+}
+
 Engine* Context::engine(Needs needs) {
     if (needs == Needs::kNothing) {
-        // `check` on any machine: a host configuration it may not read is not its business.
-        auto loaded = options.host_config.empty() ? sgbpf::load_host_config(kHostConfigPath, false)
-                                                  : sgbpf::load_host_config(options.host_config, true);
-        if (!loaded && loaded.error().code != ErrorCode::kPermission) {
-            fail(loaded.error());
+        if (host_settings() == nullptr) {
             return nullptr;
         }
-        host_ = loaded ? std::move(*loaded) : HostConfig{};
         engine_ = std::make_unique<Engine>(nullptr, nullptr, *host_, env.ids, nullptr);
         return engine_.get();
     }

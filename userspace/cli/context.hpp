@@ -51,6 +51,9 @@ public:
     // For `diff` without privilege: reads the state directory if it can, never the kernel.
     Engine* engine_without_kernel();
     [[nodiscard]] HookChoice hook() const;
+    // Host settings where they can be read, else the defaults: for what does not touch this host. Null after
+    // reporting what is wrong with them.
+    const HostConfig* host_settings();
 
     void data(std::string_view text);   // to stdout, as it is
     void json(const Json& value);       // to stdout, indented
@@ -78,6 +81,7 @@ void add_status_commands(CLI::App& app, Context& context);  // status
 void add_show_commands(CLI::App& app, Context& context);    // show ...
 void add_flows_commands(CLI::App& app, Context& context);   // flows flush
 void add_why_commands(CLI::App& app, Context& context);     // why
+void add_replay_commands(CLI::App& app, Context& context);  // replay
 void add_show_flows(CLI::App& show, Context& context);      // show flows
 
 }  // namespace sgbpf::cli

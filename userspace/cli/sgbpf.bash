@@ -6,7 +6,7 @@ _sgbpf() {
     local names
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "check diff apply confirm attach detach remove-all status show why flows $globals --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "check diff apply confirm attach detach remove-all status show why flows replay $globals --version" -- "$word")
         return
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
@@ -14,6 +14,11 @@ _sgbpf() {
         --family) mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6" -- "$word"); return ;;
         --protocol) mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word"); return ;;
         --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    esac
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --direction) mapfile -t COMPREPLY < <(compgen -W "auto in out" -- "$word"); return ;;
+        --captured-at) mapfile -t COMPREPLY < <(compgen -W "auto guest tap" -- "$word"); return ;;
+        --program) mapfile -t COMPREPLY < <(compgen -W "tc xdp" -- "$word"); return ;;
     esac
     names=$(sgbpf show interfaces 2>/dev/null | awk 'NR > 1 { print $1 }')
     if [[ ${COMP_WORDS[COMP_CWORD - 1]} == --interface ]]; then
@@ -29,6 +34,7 @@ _sgbpf() {
         detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes $globals" -- "$word") ;;
         remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;
         flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --peer --protocol --all $globals" -- "$word") ;;
+        replay) mapfile -t COMPREPLY < <(compgen -f -W "--interface --direction --captured-at --program --quiet $globals" -- "$word") ;;
         why)
             if ((COMP_CWORD == 3)); then
                 mapfile -t COMPREPLY < <(compgen -W "in out $names" -- "$word")

@@ -26,6 +26,21 @@ constexpr std::array<std::string_view, SG_DIRECTIONS> kXdpPrograms = {"sg_xdp_in
 
 constexpr int kTcNext = -1;  // bpf/sg_tc.bpf.c
 
+// Newer kernels (6.18 does, 6.1 does not) refuse a test run with an IP packet shorter than its header, though
+// such a frame can be on a wire. They look no further than a VLAN tag; the programs do, and find it truncated.
+std::optional<std::vector<std::byte>> behind_a_tag(std::span<const std::byte> frame) {
+    constexpr std::array kTag = {std::byte{0x81}, std::byte{0}, std::byte{0}, std::byte{0}};
+    constexpr std::size_t kTypeAt = 12;
+    const auto type = static_cast<unsigned>(frame[kTypeAt]) << 8 | static_cast<unsigned>(frame[kTypeAt + 1]);
+    const std::size_t header = type == 0x0800 ? 20 : type == 0x86dd ? 40 : 0;
+    if (frame.size() >= kEthernetHeader + header) {
+        return std::nullopt;
+    }
+    std::vector<std::byte> tagged(frame.begin(), frame.end());
+    tagged.insert(tagged.begin() + kTypeAt, kTag.begin(), kTag.end());
+    return tagged;
+}
+
 }  // namespace
 
 Result<Judged> judge_once(Object& object, std::string_view program, const Sandbox::Packet& packet) {
@@ -34,7 +49,11 @@ Result<Judged> judge_once(Object& object, std::string_view program, const Sandbo
             make_error(ErrorCode::kInvalid,
                        fmt::format("a frame of {} bytes is shorter than an Ethernet header", packet.frame.size())));
     }
-    const auto frame = packet.frame.first(std::min(packet.frame.size(), kTestRunBytes));
+    auto frame = packet.frame.first(std::min(packet.frame.size(), kTestRunBytes));
+    const auto tagged = packet.vlan_tag ? std::nullopt : behind_a_tag(frame);
+    if (tagged) {
+        frame = *tagged;
+    }
     const auto length = std::max<std::size_t>(packet.length, packet.frame.size());
     sg_test& test = object.test();
     test.now = packet.now_ms;

@@ -15,7 +15,7 @@ TEST(Help, MentionsEveryVerbAndExamples) {
     const Outcome help = cli.run({"--help"});
     EXPECT_EQ(help.code, 0);
     for (const char* verb :
-         {"check", "diff", "apply", "attach", "detach", "remove-all", "status", "show", "flows", "why"}) {
+         {"check", "diff", "apply", "attach", "detach", "remove-all", "status", "show", "flows", "why", "replay"}) {
         EXPECT_TRUE(contains(help.out, std::string("  ") + verb)) << verb << "\n" << help.out;
         const Outcome of_verb = cli.run({verb, "--help"});
         EXPECT_EQ(of_verb.code, 0) << verb;
@@ -36,12 +36,13 @@ TEST(Help, ManPageAndCompletionKnowEveryVerbNounAndOption) {
     manual.erase(std::remove(manual.begin(), manual.end(), '\\'), manual.end());
     const std::string completion = *read_file(SGBPF_CLI_SOURCES "/sgbpf.bash", 1 << 20);
     for (const char* word :
-         {"check",       "diff",     "apply",         "attach",      "detach",       "remove-all",
-          "status",      "show",     "flows",         "flush",       "rules",        "maps",
-          "counters",    "policies", "interfaces",    "groups",      "prefix-lists", "--json",
-          "--state-dir", "--bpffs",  "--host-config", "--hook",      "--image",      "--require-devices",
-          "--prune",     "--yes",    "--quarantine",  "--interface", "--peer",       "--protocol",
-          "--all",       "why",      "--frame",       "--family"}) {
+         {"check",         "diff",      "apply",         "attach",      "detach",       "remove-all",
+          "status",        "show",      "flows",         "flush",       "rules",        "maps",
+          "counters",      "policies",  "interfaces",    "groups",      "prefix-lists", "--json",
+          "--state-dir",   "--bpffs",   "--host-config", "--hook",      "--image",      "--require-devices",
+          "--prune",       "--yes",     "--quarantine",  "--interface", "--peer",       "--protocol",
+          "--all",         "why",       "--frame",       "--family",    "replay",       "--direction",
+          "--captured-at", "--program", "--quiet"}) {
         EXPECT_TRUE(contains(manual, word)) << word;
         EXPECT_TRUE(contains(completion, word)) << word;
     }
