@@ -3,10 +3,11 @@
 """Boots Debian's stock kernel in QEMU (TCG) and runs commands in it; the guest is an initramfs.
 
     guest.py --cache DIR [--package linux-image-cloud-amd64] [--module veth ...] [--binary FILE ...]
-             [--file FILE=/path/in/guest ...] [--expect REGEX ...] [--timeout SECONDS] -- COMMAND...
+             [--file FILE=/path/in/guest ...] [--expect REGEX ...] [--timeout SECONDS] [--nic] -- COMMAND...
 
 COMMAND is a line for the guest's shell: dash, because busybox's prefers its own `ip` and `ping` to
-real ones. Binaries land in /usr/bin with the shared libraries they need. Exits 0 only when the guest reports that COMMAND ended with 0 and every REGEX was printed.
+real ones. --nic gives the guest a virtio NIC, eth0, whose network is QEMU's own and answers pings at 10.0.2.2
+(modules virtio_pci and virtio_net). Binaries land in /usr/bin with the shared libraries they need. Exits 0 only when the guest reports that COMMAND ended with 0 and every REGEX was printed.
 The kernel comes from Debian's archive, resolved through the meta-package, and is kept in DIR.
 """
 
@@ -147,11 +148,13 @@ def build_initramfs(folder, kernel, options):
     return archive
 
 
-def boot(kernel, archive, timeout):
+def boot(kernel, archive, timeout, nic):
     image = glob.glob(os.path.join(kernel, "boot", "vmlinuz-*"))[0]
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(MEMORY_MIB),
                "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", image,
                "-initrd", archive, "-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
+    if nic:  # restrict: the guest reaches nothing outside
+        command += ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as expired:
@@ -171,12 +174,13 @@ def main():
     parser.add_argument("--file", action="append", default=[])
     parser.add_argument("--expect", action="append", default=[])
     parser.add_argument("--timeout", type=int, default=120)
+    parser.add_argument("--nic", action="store_true")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
 
     kernel = fetch_kernel(options.cache, options.package)
     with tempfile.TemporaryDirectory() as folder:
-        output = boot(kernel, build_initramfs(folder, kernel, options), options.timeout)
+        output = boot(kernel, build_initramfs(folder, kernel, options), options.timeout, options.nic)
     print(output)
     if SUCCESS not in output:
         fail("the guest's command failed or the guest died before its end")
