@@ -15,7 +15,7 @@ bool runs_native_at_its_ports(const Device& device) {
     return device.kind == "bond" || device.kind == "team";
 }
 
-// Native XDP on veth and tap costs what they are good at, large packets: bulk TCP drops to a fifth or less.
+// Native XDP on veth and tap costs what they are good at, large packets: bulk TCP drops to a quarter.
 bool prefers_tcx(const Device& device) {
     return device.kind == "veth" || device.kind == "tun";
 }

@@ -56,12 +56,14 @@ private:
     Result<void> upgrade_links(Instance& instance, const Object& tc, const Object& xdp);
     Result<void> upgrade_filters(Instance& instance, const Object& tc);
 
-    // attach.cpp
+    // attach_checks.cpp
     Result<void> check_binding(Instance& instance, const AttachRequest& request);
     Result<int> bound_ifindex(Instance& instance, std::uint32_t interface_slot);
     Result<void> check_instance(Instance& other, const AttachRequest& request, bool same_namespace);
     Result<void> check_elsewhere(const AttachRequest& request, std::uint64_t netns_inode);
     Result<void> take_over_left(Instance& instance, const AttachRequest& request);
+
+    // attach.cpp
     Result<HookKind> climb(Instance& instance, const AttachRequest& request, sg_direction direction,
                            const std::vector<HookKind>& hooks, std::vector<std::string>& refused);
     Result<void> check_hook(const AttachRequest& request, const Own& own);
