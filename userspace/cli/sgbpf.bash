@@ -10,7 +10,7 @@ _sgbpf() {
         return
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --hook) mapfile -t COMPREPLY < <(compgen -W "auto tcx clsact" -- "$word"); return ;;
+        --hook) mapfile -t COMPREPLY < <(compgen -W "auto native generic tcx clsact" -- "$word"); return ;;
         --family) mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6" -- "$word"); return ;;
         --protocol) mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word"); return ;;
         --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
