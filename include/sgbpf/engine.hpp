@@ -244,6 +244,7 @@ struct WhyQuest {
     std::string packet;            // empty: `frame`
     std::vector<std::byte> frame;  // from the Ethernet header on
     std::uint32_t length = 0;      // on the wire, if more than `frame` holds
+    bool has_source_mac = true;    // false: the frame's is not known, for what leaves it is the guest's
 };
 
 struct NearestRule {

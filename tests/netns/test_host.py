@@ -48,6 +48,18 @@ class HostTest(lab.LabTest):
         self.assertGreaterEqual(grown["in", "tracked"], 4, f"replies to what went out: {grown}")
 
 
+    def assert_why(self):
+        """Asked of the programs that judge here: XDP for what comes in."""
+        probe = self.lab.connect(self.lab.tcp(self.peer, self.machine, 80, source_port=40000))
+        self.assert_says(self.lab.sgbpf("why", "web0", "in", "tcp 192.0.2.7:40000 -> 10.0.1.10:80 A"),
+                         "PASS tracked by rule ", "established flow, opened by 192.0.2.7:40000")
+        self.assert_says(self.lab.sgbpf("why", "web0", "in", "tcp 192.0.2.7:40000 -> 10.0.1.10:22", code=1),
+                         "DROP no-rule: inbound of web admits only", "another port")
+        self.assert_says(self.lab.sgbpf("why", "web0", "out", "tcp 10.0.1.10:40000 -> 192.0.2.7:443"),
+                         "would be tracked: no 0/0 inbound rule covers all tcp ports")
+        probe.close()
+
+
 class Hooks(HostTest):
     def test_its_rules_hold_at_the_hook_that_sgbpf_chooses(self):
         outcome = self.world.apply(IN, OUT)
@@ -60,6 +72,7 @@ class Hooks(HostTest):
                 outcome = self.world.apply(IN, OUT, options=("--hook", hook))
                 self.assertRegex(outcome.out, rf"eth0 in netns \S+ \(ifindex \d+\) xdp {hook} \+ tcx in\+out")
                 self.assert_judged()
+                self.assert_why()
                 status = self.lab.sgbpf("status", code=0)
                 self.assertRegex(status.out, rf"web0 +eth0 in netns \S+ +host +xdp {hook} \+ tcx")
                 row = self.lab.sgbpf("status", "--json").json()["Interfaces"][0]

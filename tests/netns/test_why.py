@@ -103,7 +103,7 @@ class Why(lab.LabTest):
         frame = net_frame(self.web.mac, "c0000207", "0a00010a", 40000, 443)
         self.assert_says(self.why("web0", "in", "--frame", frame), "PASS rule")
         self.assert_says(self.why("web0", "in", "--frame", frame[:80], code=1), "DROP truncated")
-        self.assert_says(self.why("web0", "in", "--frame", frame[:60], code=2), "30 bytes ends within its IP header")
+        self.assert_says(self.why("web0", "in", "--frame", frame[:60], code=1), "DROP truncated")
         said = self.why("web0", "out", "--frame", frame, code=1)
         self.assert_says(said, "DROP source-dest-check: source 192.0.2.7 is not an address of web0, which has 10.0.1.10")
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // why and reach: one packet at one interface, and a connection judged at both its ends.
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -20,6 +21,10 @@ Result<Question> question_of(const Engine::Parts& parts, const HostState& host, 
         return unexpected(interface.error());
     }
     Question question{*interface, quest.direction, quest.frame, quest.length};
+    if (!quest.has_source_mac && quest.direction == SG_OUT && (*interface)->mac && quest.frame.size() >= 12) {
+        const auto mac = std::as_bytes(std::span((*interface)->mac->bytes));
+        std::copy(mac.begin(), mac.end(), question.frame.begin() + 6);
+    }
     if (!quest.packet.empty()) {
         auto packet = parse_packet(quest.packet);
         if (!packet) {

@@ -13,7 +13,7 @@ _sgbpf() {
         --hook) mapfile -t COMPREPLY < <(compgen -W "auto native generic tcx clsact" -- "$word"); return ;;
         --family) mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6" -- "$word"); return ;;
         --protocol) mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word"); return ;;
-        --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+        --pcap | --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --direction) mapfile -t COMPREPLY < <(compgen -W "auto in out" -- "$word"); return ;;
@@ -41,7 +41,7 @@ _sgbpf() {
             elif ((COMP_CWORD == 2)); then
                 mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word")
             else
-                mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6 --frame --family $globals" -- "$word")
+                mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6 --frame --pcap --packet --family $globals" -- "$word")
             fi
             ;;
         show)

@@ -12,6 +12,7 @@
 #include "cli/output.hpp"
 #include "cli/rule_json.hpp"
 #include "model/text.hpp"
+#include "replay/capture.hpp"
 
 namespace sgbpf::cli {
 
@@ -21,6 +22,8 @@ struct Arguments {
     std::string interface;
     std::vector<std::string> words;  // a direction and a packet, or another interface and a service
     std::string frame;
+    std::string capture;
+    std::size_t number = 1;  // of the packet in it
     std::string family;
 };
 
@@ -193,6 +196,32 @@ bool read_frame(Context& context, const std::string& text, std::vector<std::byte
     return true;
 }
 
+// The packet of a capture, counted from 1 as Wireshark does.
+bool read_capture(Context& context, const std::string& path, std::size_t number, WhyQuest& quest) {
+    auto capture = Capture::open(path);
+    if (!capture) {
+        context.fail(capture.error());
+        return false;
+    }
+    CapturedPacket packet;
+    for (std::size_t read = 0; read < number; ++read) {
+        const auto more = capture->next(packet);
+        if (!more) {
+            context.fail(more.error());
+            return false;
+        }
+        if (!*more) {
+            context.fail(kExitBadInput,
+                         fmt::format("--packet {}: {} has {}", number, harmless(path), counted(read, "packet")));
+            return false;
+        }
+    }
+    quest.frame.assign(packet.frame.begin(), packet.frame.end());
+    quest.length = packet.wire_length;
+    quest.has_source_mac = packet.source_mac_known;
+    return true;
+}
+
 // `tcp A -> B` without quotes reaches us as `tcp A -`, and standard output is a file named B.
 bool shell_took_arrow(const std::vector<std::string>& words) {
     return !words.empty() && words.back() == "-";
@@ -225,13 +254,16 @@ void packet_at_interface(Context& context, const Arguments& arguments) {
             "the arrow out");
         return;
     }
-    if (packet.empty() == arguments.frame.empty()) {
-        context.fail(kExitBadInput, packet.empty() ? "which packet? write for instance \"tcp 192.0.2.7:40000 -> "
-                                                     "10.0.1.10:443\", or give --frame"
-                                                   : "a packet in words or --frame, not both");
+    const int given =
+        (packet.empty() ? 0 : 1) + (arguments.frame.empty() ? 0 : 1) + (arguments.capture.empty() ? 0 : 1);
+    if (given != 1) {
+        context.fail(kExitBadInput, given == 0 ? "which packet? write for instance \"tcp 192.0.2.7:40000 -> "
+                                                 "10.0.1.10:443\", or give --frame or --pcap"
+                                               : "a packet in words, --frame or --pcap: one of them");
         return;
     }
-    if (!arguments.frame.empty() && !read_frame(context, arguments.frame, quest.frame)) {
+    if ((!arguments.frame.empty() && !read_frame(context, arguments.frame, quest.frame)) ||
+        (!arguments.capture.empty() && !read_capture(context, arguments.capture, arguments.number, quest))) {
         return;
     }
     quest.packet = packet.empty() ? "" : packet_text(packet);
@@ -258,8 +290,9 @@ void between_interfaces(Context& context, const Arguments& arguments) {
     quest.from = arguments.interface;
     quest.to = arguments.words[0];
     quest.service = fmt::format("{}", fmt::join(arguments.words.begin() + 1, arguments.words.end(), " "));
-    if (!arguments.frame.empty()) {
-        context.fail(kExitBadInput, "--frame needs a direction: sgbpf why " + arguments.interface + " in --frame HEX");
+    if (!arguments.frame.empty() || !arguments.capture.empty()) {
+        context.fail(kExitBadInput,
+                     "--frame and --pcap need a direction: sgbpf why " + arguments.interface + " in --frame HEX");
         return;
     }
     if (!arguments.family.empty() && arguments.family != "ipv4" && arguments.family != "ipv6") {
@@ -321,6 +354,9 @@ void add_why_commands(CLI::App& app, Context& context) {
                      "in or out and a packet; or another interface and a service: can the first reach it?")
         ->required();
     command->add_option("--frame", arguments->frame, "A captured frame, in hexadecimal, from the Ethernet header on");
+    command->add_option("--pcap", arguments->capture, "A capture, pcap or pcapng");
+    command->add_option("--packet", arguments->number, "Which packet of the capture; the first is 1")
+        ->check(CLI::PositiveNumber);
     command->add_option("--family", arguments->family, "ipv4 or ipv6: for two interfaces; default is what both have");
     command->footer(
         "Examples:\n"
@@ -329,6 +365,7 @@ void add_why_commands(CLI::App& app, Context& context) {
         "  sgbpf why web0 in 'tcp 192.0.2.7:40000 -> 10.0.1.10:443 A'  flags; a SYN is asked about without them\n"
         "  sgbpf why web0 in 'icmp 192.0.2.7 -> 10.0.1.10 echo-request'\n"
         "  sgbpf why web0 in --frame 525400123456...\n"
+        "  sgbpf why web0 out --pcap web0.pcapng --packet 12\n"
         "  sgbpf why web0 db0 tcp 3306\n"
         "\n"
         "The real program is asked, on the live maps. Exit code 0: it passes; 1: it is dropped.");

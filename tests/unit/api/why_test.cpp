@@ -92,6 +92,22 @@ TEST_F(WhyTest, AsksTheProgramOfTheInterfaceWithTheFrameOfTheWords) {
     EXPECT_EQ(host_.file("journal.log"), journal);
 }
 
+TEST_F(WhyTest, AFrameWithoutItsSourceLeavesWithTheMacOfTheGuest) {
+    std::string text = host_.file("../s.yaml");
+    text.replace(text.find("addresses: [10.0.1.10]"), 0, "mac: \"52:54:00:12:34:56\", ");
+    ASSERT_TRUE(host_.apply(text)->plan.input.errors.empty());
+    WhyQuest quest;
+    quest.interface = "web0";
+    quest.frame = build_frame(*parse_packet(kPacket), {}, {});
+    quest.has_source_mac = false;
+    for (const unsigned direction : {SG_IN, SG_OUT}) {
+        quest.direction = direction;
+        ASSERT_TRUE(host_.engine->why(quest));
+        const std::byte first = host_.kernel.dry_runs.back().frame[6];
+        EXPECT_EQ(static_cast<unsigned>(first), direction == SG_OUT ? 0x52u : 0u);
+    }
+}
+
 TEST_F(WhyTest, TakesNoLock) {
     answer(SG_REASON_RULE, slot(80), SG_TRACKING_OPENED, SG_STAGE_CIDR);
     const auto lock = host_.store->lock(std::chrono::milliseconds(0));

@@ -42,7 +42,7 @@ TEST(Help, ManPageAndCompletionKnowEveryVerbNounAndOption) {
           "--state-dir",   "--bpffs",   "--host-config", "--hook",      "--image",      "--require-devices",
           "--prune",       "--yes",     "--quarantine",  "--interface", "--peer",       "--protocol",
           "--all",         "why",       "--frame",       "--family",    "replay",       "--direction",
-          "--captured-at", "--program", "--quiet"}) {
+          "--captured-at", "--program", "--quiet",       "--pcap",      "--packet"}) {
         EXPECT_TRUE(contains(manual, word)) << word;
         EXPECT_TRUE(contains(completion, word)) << word;
     }

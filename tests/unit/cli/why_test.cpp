@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "frame/build.hpp"
+#include "frame/describe.hpp"
 #include "tests/unit/cli/cli.hpp"
 
 namespace sgbpf::test {
@@ -77,17 +79,55 @@ TEST(Why, JudgesTwoInterfacesAtBothEnds) {
     EXPECT_EQ(cli.run({"why", "in", "out", "tcp 10.0.1.20:1 -> 192.0.2.1:80"}).code, 1);
 }
 
+// A capture of these frames: pcap, microseconds, Ethernet (https://www.tcpdump.org/manpages/pcap-savefile.5.txt).
+std::string capture_of(Cli& cli, const std::vector<std::vector<std::byte>>& frames) {
+    std::string bytes;
+    const auto add = [&](std::uint32_t word) { bytes.append(reinterpret_cast<const char*>(&word), sizeof(word)); };
+    for (const std::uint32_t word : {0xa1b2c3d4u, 2u | 4u << 16, 0u, 0u, 65535u, 1u}) {
+        add(word);
+    }
+    for (const auto& frame : frames) {
+        for (const std::uint32_t word : {1u, 0u, static_cast<std::uint32_t>(frame.size()), 2000u}) {
+            add(word);
+        }
+        bytes.append(reinterpret_cast<const char*>(frame.data()), frame.size());
+    }
+    return cli.host.directory.write("two.pcap", bytes);
+}
+
+std::string two_packets(Cli& cli) {
+    return capture_of(cli, {build_frame(*parse_packet("udp 192.0.2.7:1 -> 10.0.1.10:53"), {}, {}),
+                            build_frame(*parse_packet("tcp 192.0.2.7:1 -> 10.0.1.10:80"), {}, {})});
+}
+
+TEST(Why, TakesAPacketOfACapture) {
+    Cli cli;
+    ASSERT_EQ(cli.run({"apply", cli.write(state_text())}).code, 0);
+    answer(cli, true);
+    const std::string capture = two_packets(cli);
+    EXPECT_EQ(cli.run({"why", "web0", "in", "--pcap", capture}).code, 0);
+    EXPECT_EQ(cli.run({"why", "web0", "in", "--pcap", capture, "--packet", "2"}).code, 0);
+    ASSERT_EQ(cli.host.kernel.dry_runs.size(), 2u);
+    EXPECT_EQ(describe(cli.host.kernel.dry_runs[0].frame, SG_IN, 2000), "udp 192.0.2.7:1 > 10.0.1.10:53");
+    EXPECT_EQ(describe(cli.host.kernel.dry_runs[1].frame, SG_IN, 2000), "tcp 192.0.2.7:1 > 10.0.1.10:80 S");
+    EXPECT_EQ(cli.host.kernel.dry_runs[1].length, 2000u);
+}
+
 TEST(Why, BadInputIsOneLineAndExit2) {
     Cli cli;
     ASSERT_EQ(cli.run({"apply", cli.write(state_text())}).code, 0);
+    const std::string capture = two_packets(cli);
     for (const auto& [words, sentence] : std::vector<std::pair<std::vector<std::string>, std::string>>{
              {{"why", "web0", "in"}, "which packet?"},
              {{"why", "web0", "in", "tcp", "192.0.2.7:1", "-"}, "the shell took"},
-             {{"why", "web0", "in", "tcp 192.0.2.7:1 -> 10.0.1.10:80", "--frame", "00"}, "not both"},
+             {{"why", "web0", "in", "tcp 192.0.2.7:1 -> 10.0.1.10:80", "--frame", "00"}, "one of them"},
              {{"why", "web0", "in", "--frame", "0g"}, "\"g\" is no hexadecimal digit"},
              {{"why", "web0", "in", "--frame", "000"}, "3 digits are not whole bytes"},
              {{"why", "web0", "in", "tcp 192.0.2.7:1 -> 10.0.1.10:80", "--family", "ipv4"}, "--family is for two"},
-             {{"why", "web0", "db0", "--frame", "00"}, "--frame needs a direction"},
+             {{"why", "web0", "db0", "--frame", "00"}, "need a direction"},
+             {{"why", "web0", "in", "--pcap", "missing.pcap"}, "missing.pcap: No such file"},
+             {{"why", "web0", "in", "--pcap", capture, "--packet", "3"}, "has 2 packets"},
+             {{"why", "web0", "in", "--pcap", capture, "--packet", "0"}, "--packet"},
              {{"why", "web0", "web1", "tcp", "80"}, "no interface web1"},
              {{"why", "web0", "web0", "tcp", "80", "--family", "4"}, "ipv4 or ipv6"}}) {
         SCOPED_TRACE(sentence);
