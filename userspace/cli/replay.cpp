@@ -320,6 +320,10 @@ void replay_capture(Context& context, const Arguments& arguments) {
     if (arguments.captured_at != "auto") {
         options.captured_at = arguments.captured_at == "tap" ? CapturedAt::kTap : CapturedAt::kGuest;
     }
+    if (arguments.files[1] == "-") {
+        context.fail(kExitBadInput, "a capture is read more than once: give a file, not standard input");
+        return;
+    }
     // A file that is no capture is said before the programs are loaded.
     if (const auto capture = Capture::open(arguments.files[1]); !capture) {
         context.fail(capture.error());

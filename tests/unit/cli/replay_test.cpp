@@ -58,6 +58,7 @@ TEST_F(ReplayCommand, SaysWhatIsWrongWithItsArguments) {
     says({"t.jsonl", "--interface", "web0"}, "--interface, --direction and --captured-at are for captures");
     says({state, capture, "--interface", "web1"}, "no interface web1 in the state; did you mean web0?");
     says({state, capture}, "cannot read capture " + capture + ": unknown file format");
+    says({state, "-"}, "a capture is read more than once: give a file");
     says({state, "missing.pcap"}, "missing.pcap: No such file");
     says({"missing.yaml", capture}, "missing.yaml");
     says({write("bad.yaml", "schema: sgbpf/v1\nvpcs: 7\n"), capture}, "bad.yaml:2:7: vpcs: ");
