@@ -76,10 +76,21 @@ struct Plan {
     }
 };
 
+// A connection that must not be cut: the operator's own (SSH_CONNECTION).
+struct OperatorSession {
+    Address peer;
+    std::uint16_t peer_port = 0;
+    Address local;
+    std::uint16_t local_port = 0;
+    static Result<OperatorSession> parse(const std::string& ssh_connection);
+    [[nodiscard]] std::string to_string() const;  // "198.51.100.7:50122 -> :22"
+};
+
 struct ApplyOptions {
     bool require_devices = false;  // an absent device is an error
     bool allow_leaving = false;    // --prune, --yes
     HookChoice hook{};
+    std::optional<OperatorSession> session;  // refused if it would be cut
     std::uint32_t confirm_seconds = 0;  // the kernel undoes it by itself unless `confirm` follows; 0 = it stays
     std::string who;                    // for the journal
     std::string command;                // for the journal
@@ -314,11 +325,15 @@ public:
     Result<ConfirmReport> confirm(bool undo);
 
     // Attaches the devices of one interface of the applied state, or of all (empty name).
-    Result<AttachReport> attach(const std::string& interface, HookChoice hook);
+    // `session`: refused if that would be cut.
+    Result<AttachReport> attach(const std::string& interface, HookChoice hook,
+                                const std::optional<OperatorSession>& session = std::nullopt);
     // `name`: interface or device. The devices that `detach` would touch, for the question to the user.
     Result<std::vector<DetachReport>> detach_preview(const std::string& name);
     // Afterwards the device passes ALL traffic; with `quarantine` it stays attached and drops all.
-    Result<std::vector<DetachReport>> detach(const std::string& name, bool quarantine);
+    // An interface that carries `session` is not quarantined.
+    Result<std::vector<DetachReport>> detach(const std::string& name, bool quarantine,
+                                             const std::optional<OperatorSession>& session = std::nullopt);
     // Detaches every device, removes every map, and forgets what was applied (ids are kept).
     Result<std::vector<std::string>> remove_all();
 

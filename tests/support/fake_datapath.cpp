@@ -252,6 +252,20 @@ Result<std::uint64_t> FakeDatapath::flush_flows(const sg_flush& what) {
     return std::uint64_t{0};
 }
 
+Result<std::vector<Judged>> FakeDatapath::try_image(const MapImage&, const Capacities&,
+                                                    const std::vector<DryRun>& packets) {
+    std::vector<Judged> answers;
+    for (const DryRun& packet : packets) {
+        trials.push_back(packet);
+        answers.push_back(trial_answer.at(packet.direction));
+    }
+    return answers;
+}
+
+Result<std::vector<int>> FakeDatapath::devices_between(const Address&, const Address&) {
+    return between;
+}
+
 Result<void> FakeDatapath::keep_binding(const Attachment& attachment) {
     for (Attachment& one : attachment_list) {
         if (one.interface_id == attachment.interface_id) {

@@ -33,8 +33,11 @@ public:
     std::vector<std::string> next_ladder;  // of the next attach()
     std::vector<std::uint32_t> rule_slots_reset;
     std::vector<std::uint32_t> interface_slots_reset;
-    std::vector<DryRun> dry_runs;  // what was asked
-    Judged dry_run_answer;         // what is said to each
+    std::vector<DryRun> dry_runs;                    // what was asked
+    Judged dry_run_answer;                           // what is said to each
+    std::vector<DryRun> trials;                      // what try_image was asked
+    std::array<Judged, SG_DIRECTIONS> trial_answer;  // what it says, by direction
+    std::vector<int> between;                        // ifindexes that devices_between tells
 
     Result<void> open(const Capacities& capacities, bool create) override;
     Result<bool> is_empty() override { return !pinned; }
@@ -68,6 +71,9 @@ public:
                                 const std::vector<std::uint32_t>& interface_slots) override;
     Result<std::uint64_t> flush_flows(const sg_flush& what) override;
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
+    Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
+                                          const std::vector<DryRun>& packets) override;
+    Result<std::vector<int>> devices_between(const Address& local, const Address& peer) override;
     Result<std::vector<MapUsage>> map_usage() override;
 
     // Lookups as a BPF program does them. nullptr = no such element. Arrays: never nullptr within bounds.

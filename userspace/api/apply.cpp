@@ -9,6 +9,7 @@
 #include "api/confirm.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
+#include "api/session_guard.hpp"
 #include "api/transition.hpp"
 #include "base/strings.hpp"
 #include "model/changes.hpp"
@@ -239,6 +240,22 @@ Result<void> refuse(const Prepared& work, const ApplyOptions& options) {
     return {};
 }
 
+Result<void> guard_session(const Engine::Parts& parts, const Prepared& work, const ApplyOptions& options) {
+    if (!options.session) {
+        return {};
+    }
+    auto leaves = check_session_leaves(parts, *options.session, work.leaving,
+                                       "a device without an interface drops all but ARP, ND and DHCP");
+    if (!leaves) {
+        return leaves;
+    }
+    const Transition& next = work.transition;
+    if (next.writes() == 0 && work.to_attach.empty()) {
+        return {};
+    }
+    return check_session(parts, *options.session, {next.desired, next.next, work.devices.found, next.host});
+}
+
 // A device that goes to another interface is taken from the old one first, all of them before the first is
 // attached again: two may have changed places. In between they drop.
 void unbind_moved(const Engine::Parts& parts, const Prepared& work, ApplyReport& report) {
@@ -389,6 +406,9 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
     }
     if (auto refused = refuse(work, options); !refused) {
         return unexpected(refused.error());
+    }
+    if (auto guarded = guard_session(*parts_, work, options); !guarded) {
+        return unexpected(guarded.error());
     }
     report.timing = work.timing;
     report.generation = work.transition.host.control.generation;

@@ -6,6 +6,7 @@
 
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
+#include "api/session_guard.hpp"
 #include "api/transition.hpp"
 #include "base/strings.hpp"
 
@@ -106,7 +107,8 @@ DetachReport report_of(const HostState& host, const Attachment& attachment) {
 
 }  // namespace
 
-Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hook) {
+Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hook,
+                                    const std::optional<OperatorSession>& session) {
     auto lock = parts_->lock();
     if (!lock) {
         return unexpected(lock.error());
@@ -132,6 +134,13 @@ Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hoo
     auto devices = find_devices(*parts_->datapath, wanted);
     if (!devices) {
         return unexpected(devices.error());
+    }
+    if (session) {
+        auto guarded =
+            check_session(*parts_, *session, {host->applied->state, host->image, devices->found, *host});
+        if (!guarded) {
+            return unexpected(guarded.error());
+        }
     }
     if (!interface.empty()) {
         if (!devices->problems.empty()) {
@@ -190,7 +199,8 @@ Result<std::vector<DetachReport>> Engine::detach_preview(const std::string& name
     return reports;
 }
 
-Result<std::vector<DetachReport>> Engine::detach(const std::string& name, bool quarantine) {
+Result<std::vector<DetachReport>> Engine::detach(const std::string& name, bool quarantine,
+                                                 const std::optional<OperatorSession>& session) {
     auto lock = parts_->lock();
     if (!lock) {
         return unexpected(lock.error());
@@ -202,6 +212,12 @@ Result<std::vector<DetachReport>> Engine::detach(const std::string& name, bool q
     auto found = attachments_named(*host, name);
     if (!found) {
         return unexpected(found.error());
+    }
+    if (quarantine && session) {
+        auto guarded = check_session_leaves(*parts_, *session, *found, "a quarantine drops everything");
+        if (!guarded) {
+            return unexpected(guarded.error());
+        }
     }
     std::vector<DetachReport> reports;
     for (const Attachment& attachment : *found) {

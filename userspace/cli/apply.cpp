@@ -25,6 +25,7 @@ struct Arguments {
     bool yes = false;
     bool prune = false;
     std::string confirm;
+    bool force = false;
 };
 
 Json apply_json(const ApplyReport& report) {
@@ -91,6 +92,9 @@ void apply(Context& context, const Arguments& arguments) {
     options.require_devices = arguments.require_devices;
     options.allow_leaving = arguments.yes || arguments.prune;
     options.hook = context.hook();
+    if (!arguments.force) {
+        options.session = context.session();
+    }
     if (!arguments.confirm.empty()) {
         const auto seconds = parse_decimal(arguments.confirm);
         if (!seconds || *seconds < kConfirmLeast || *seconds > kConfirmMost) {
@@ -184,6 +188,7 @@ void add_apply_commands(CLI::App& app, Context& context) {
     command->add_option("--confirm", arguments->confirm,
                         "Seconds after which the kernel goes back by itself, also if this host cannot be reached any "
                         "more, unless `sgbpf confirm` comes first");
+    command->add_flag("--force", arguments->force, "Also if it cuts the SSH session that you work over");
     command->footer(
         "Examples:\n  sgbpf apply s.yaml\n  sgbpf apply s.yaml --confirm 60\n"
         "  sgbpf apply s.yaml --prune\n\nA device that is absent waits and is attached by the next apply or "

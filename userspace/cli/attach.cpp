@@ -18,13 +18,13 @@ void hold(Context& context) {
     }
 }
 
-void attach(Context& context, const std::string& interface) {
+void attach(Context& context, const std::string& interface, bool force) {
     Engine* engine = context.engine(Needs::kChange);
     if (engine == nullptr) {
         return;
     }
     hold(context);
-    auto report = engine->attach(interface, context.hook());
+    auto report = engine->attach(interface, context.hook(), force ? std::nullopt : context.session());
     if (!report) {
         context.fail(report.error());
         return;
@@ -73,7 +73,7 @@ void say_detached(Context& context, const std::vector<DetachReport>& reports) {
     }
 }
 
-void detach(Context& context, const std::string& name, bool quarantine, bool yes) {
+void detach(Context& context, const std::string& name, bool quarantine, bool yes, bool force) {
     Engine* engine = context.engine(Needs::kChange);
     if (engine == nullptr) {
         return;
@@ -99,7 +99,7 @@ void detach(Context& context, const std::string& name, bool quarantine, bool yes
         }
     }
     hold(context);
-    auto done = engine->detach(name, quarantine);
+    auto done = engine->detach(name, quarantine, force ? std::nullopt : context.session());
     if (!done) {
         context.fail(done.error());
         return;
@@ -147,22 +147,27 @@ void add_attach_commands(CLI::App& app, Context& context) {
         std::string name;
         bool quarantine = false;
         bool yes = false;
+        bool force = false;
     };
+    constexpr const char* kForce = "Also if it cuts the SSH session that you work over";
     auto arguments = std::make_shared<Arguments>();
     CLI::App* attach_command = app.add_subcommand("attach", "Filter the device of an interface, or of all interfaces");
     attach_command->add_option("interface", arguments->name, "Name in the state file; none = all");
+    attach_command->add_flag("--force", arguments->force, kForce);
     attach_command->footer("Examples:\n  sgbpf attach web0\n  sgbpf attach");
-    attach_command->callback([&context, arguments] { attach(context, arguments->name); });
+    attach_command->callback([&context, arguments] { attach(context, arguments->name, arguments->force); });
 
     CLI::App* detach_command = app.add_subcommand("detach", "Stop filtering a device: it then passes ALL traffic");
     detach_command->add_option("name", arguments->name, "Interface or device")->required();
     detach_command->add_flag("--quarantine", arguments->quarantine,
                              "Stay attached and drop ALL traffic instead, ARP, ND and DHCP included");
     detach_command->add_flag("-y,--yes", arguments->yes, "Do not ask");
+    detach_command->add_flag("--force", arguments->force, kForce);
     detach_command->footer("Examples:\n  sgbpf detach web0\n  sgbpf detach tap-web0 --yes\n"
                            "  sgbpf detach web0 --quarantine");
-    detach_command->callback(
-        [&context, arguments] { detach(context, arguments->name, arguments->quarantine, arguments->yes); });
+    detach_command->callback([&context, arguments] {
+        detach(context, arguments->name, arguments->quarantine, arguments->yes, arguments->force);
+    });
 
     CLI::App* remove_command =
         app.add_subcommand("remove-all", "Detach every device and remove everything of sgbpf from the kernel");

@@ -86,6 +86,19 @@ Engine* Context::engine_without_kernel() {
     return load_host_config() ? make(false, false) : nullptr;
 }
 
+std::optional<OperatorSession> Context::session() {
+    const char* text = env.getenv ? env.getenv("SSH_CONNECTION") : nullptr;
+    if (text == nullptr || *text == '\0') {
+        return std::nullopt;
+    }
+    auto parsed = OperatorSession::parse(text);
+    if (!parsed) {
+        words("warning: " + parsed.error().message + "; your session is not guarded");
+        return std::nullopt;
+    }
+    return *parsed;
+}
+
 HookChoice Context::hook() const {
     const std::string& name = host_ ? host_->hook : options.hook;
     const auto* const found = std::find(kHookNames.begin(), kHookNames.end(), name);

@@ -54,6 +54,8 @@ public:
     // Host settings where they can be read, else the defaults: for what does not touch this host. Null after
     // reporting what is wrong with them.
     const HostConfig* host_settings();
+    // The SSH connection that the caller works over, if any; what cannot be read counts as none, with a word.
+    std::optional<OperatorSession> session();
 
     void data(std::string_view text);   // to stdout, as it is
     void json(const Json& value);       // to stdout, indented

@@ -8,8 +8,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <string>
+#include <string_view>
 
+#include "base/ancestors.hpp"
 #include "cli/app.hpp"
 #include "cli/exit_code.hpp"
 #include "datapath/kernel_datapath.hpp"
@@ -48,6 +51,16 @@ void hold_interrupts() {
     sigprocmask(SIG_BLOCK, &held, nullptr);
 }
 
+// sudo takes SSH_CONNECTION from our environment; the guard of that session must not be blind for it.
+const char* own_or_inherited(const char* name) {
+    const char* own = std::getenv(name);
+    if (own != nullptr || std::string_view(name) != "SSH_CONNECTION") {
+        return own;
+    }
+    static const std::optional<std::string> inherited = sgbpf::ancestor_variable(name);
+    return inherited ? inherited->c_str() : nullptr;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -66,7 +79,7 @@ int main(int argc, char** argv) {
             options.bpffs = bpffs;
             return sgbpf::make_kernel_datapath(options);
         },
-        [](const char* name) -> const char* { return std::getenv(name); },
+        own_or_inherited,
         ids,
         hold_interrupts,
     };

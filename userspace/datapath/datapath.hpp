@@ -21,6 +21,7 @@
 
 #include "base/fd.hpp"
 #include "image/edit_list.hpp"
+#include "image/image.hpp"
 #include "image/maps.hpp"
 #include "image/raw_maps.hpp"
 
@@ -181,6 +182,13 @@ public:
     virtual Result<std::uint64_t> flush_flows(const sg_flush& what) = 0;  // how many were removed
     // Judges packets, in order, by the programs of this binary on the maps in force, now. Writes no map.
     virtual Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) = 0;
+    // Judges packets by the programs of this binary on maps of their own that hold `image`: what it would do,
+    // before anything is changed. Flows that were opened before are unknown there.
+    virtual Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
+                                                  const std::vector<DryRun>& packets) = 0;
+    // Devices of the caller's namespace that packets between these two addresses cross: the one that owns
+    // `local`, the one the route to `peer` leaves by, and what those are stacked on (VLAN, macvlan).
+    virtual Result<std::vector<int>> devices_between(const Address& local, const Address& peer) = 0;
     virtual Result<std::vector<MapUsage>> map_usage() = 0;
 };
 

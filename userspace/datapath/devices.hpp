@@ -17,4 +17,7 @@ Result<std::vector<Device>> list_devices(const std::string& netns);
 // One device. Error kNotFound: no device has this number.
 Result<Device> device_by_ifindex(int ifindex, const std::string& netns);
 
+// See Datapath::devices_between.
+Result<std::vector<int>> find_devices_between(const Address& local, const Address& peer);
+
 }  // namespace sgbpf

@@ -52,6 +52,13 @@ public:
 
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
+    Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
+                                          const std::vector<DryRun>& packets) override {
+        return try_image_in_sandbox(image, capacities, packets);
+    }
+    Result<std::vector<int>> devices_between(const Address& local, const Address& peer) override {
+        return find_devices_between(local, peer);
+    }
     Result<std::vector<MapUsage>> map_usage() override;
 
 private:

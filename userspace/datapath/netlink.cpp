@@ -44,6 +44,10 @@ void NetlinkRequest::attribute(std::uint16_t type, const std::string& text) {
     mnl_attr_put_strz(reinterpret_cast<nlmsghdr*>(buffer_.data()), type, text.c_str());
 }
 
+void NetlinkRequest::attribute(std::uint16_t type, std::span<const std::uint8_t> bytes) {
+    mnl_attr_put(reinterpret_cast<nlmsghdr*>(buffer_.data()), type, bytes.size(), bytes.data());
+}
+
 Result<void> NetlinkRequest::ask(const std::string& what, const std::function<void(const nlmsghdr&)>& visit) {
     const std::unique_ptr<mnl_socket, CloseSocket> socket(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC));
     if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {

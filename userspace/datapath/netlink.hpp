@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ public:
     NetlinkRequest(std::uint16_t type, std::uint16_t flags);
     template <typename Header> Header& header() { return *static_cast<Header*>(extra_header(sizeof(Header))); }
     void attribute(std::uint16_t type, const std::string& text);
+    void attribute(std::uint16_t type, std::span<const std::uint8_t> bytes);
 
     // Sends it and shows every answer to `visit`. Error: the kernel's errno, `what` names the action.
     Result<void> ask(const std::string& what, const std::function<void(const nlmsghdr&)>& visit);

@@ -11,6 +11,7 @@
 #include "datapath/features.hpp"
 #include "datapath/flows.hpp"
 #include "datapath/libbpf_words.hpp"
+#include "image/plan.hpp"
 
 namespace sgbpf {
 
@@ -23,6 +24,7 @@ constexpr std::array<std::string_view, SG_DIRECTIONS> kTcPrograms = {"sg_tc_in",
 constexpr std::array<std::string_view, SG_DIRECTIONS> kXdpPrograms = {"sg_xdp_in", "sg_xdp_out"};
 
 constexpr int kTcNext = -1;  // bpf/sg_tc.bpf.c
+constexpr std::uint32_t kFewFlows = 64;
 
 // Newer kernels (6.18 does, 6.1 does not) refuse a test run with an IP packet shorter than its header, though
 // such a frame can be on a wire. They look no further than a VLAN tag; the programs do, and find it truncated.
@@ -145,6 +147,32 @@ Result<FlowSnapshot> Sandbox::read_flows(const FlowFilter& filter) {
 
 Result<std::vector<Judged>> Sandbox::dry_run(const std::vector<DryRun>& packets) {
     return dry_run_on(tree_, packets, now_ms_);
+}
+
+Result<void> Sandbox::fill(const MapImage& image) {
+    const CommitPlan plan = plan_commit(MapImage{}, image, 0);
+    return in_order([&] { return write(plan.before, 0, plan.before.size()); },
+                    [&] { return write(plan.publish, 0, plan.publish.size()); },
+                    [&] { return flip(plan.to, plan.digest); });
+}
+
+Result<std::vector<Judged>> Sandbox::try_image(const MapImage& image, const Capacities& capacities,
+                                               const std::vector<DryRun>& packets) {
+    return try_image_in_sandbox(image, capacities, packets);
+}
+
+Result<std::vector<Judged>> try_image_in_sandbox(const MapImage& image, const Capacities& capacities,
+                                                 const std::vector<DryRun>& packets) {
+    Sandbox::Options options{.capacities = capacities};
+    options.capacities.flows = kFewFlows;
+    auto sandbox = Sandbox::load(options);
+    if (!sandbox) {
+        return unexpected(sandbox.error());
+    }
+    if (auto filled = (*sandbox)->fill(image); !filled) {
+        return unexpected(filled.error());
+    }
+    return (*sandbox)->dry_run(packets);
 }
 
 Result<std::vector<Judged>> dry_run_on(Tree& tree, const std::vector<DryRun>& packets, std::uint64_t now) {

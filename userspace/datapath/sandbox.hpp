@@ -35,6 +35,8 @@ public:
         std::uint32_t length = 0;  // on the wire, if more than was captured
     };
     Result<Judged> judge(const Packet& packet);
+    // Makes the empty maps hold an image.
+    Result<void> fill(const MapImage& image);
     // One slice of the sweeper at that time (SG_SWEEP_RECORDS records).
     Result<void> sweep(std::uint64_t now_ms);
     // The record of a flow as it is now; nullopt: the slot holds none.
@@ -50,6 +52,11 @@ public:
     Result<void> wait_grace_period() override { return {}; }  // nobody else judges by these maps
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
+    Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
+                                          const std::vector<DryRun>& packets) override;
+    Result<std::vector<int>> devices_between(const Address& /*local*/, const Address& /*peer*/) override {
+        return std::vector<int>{};
+    }
     Result<std::vector<MapUsage>> map_usage() override { return std::vector<MapUsage>{}; }
     // There are no devices.
     Result<std::vector<Device>> devices(const std::string& /*netns*/) override { return std::vector<Device>{}; }
@@ -75,6 +82,10 @@ private:
 
 // Runs a program of an object in test_mode once.
 Result<Judged> judge_once(Object& object, std::string_view program, const Sandbox::Packet& packet);
+
+// Judges packets on private maps that hold `image`.
+Result<std::vector<Judged>> try_image_in_sandbox(const MapImage& image, const Capacities& capacities,
+                                                 const std::vector<DryRun>& packets);
 
 // Judges packets on the maps of `tree` at `now` ticks without writing any: what `why` asks.
 Result<std::vector<Judged>> dry_run_on(Tree& tree, const std::vector<DryRun>& packets, std::uint64_t now);

@@ -56,6 +56,13 @@ public:
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override {
         return kernel_.dry_run(packets);
     }
+    Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
+                                          const std::vector<DryRun>& packets) override {
+        return kernel_.try_image(image, capacities, packets);
+    }
+    Result<std::vector<int>> devices_between(const Address& local, const Address& peer) override {
+        return kernel_.devices_between(local, peer);
+    }
     Result<std::vector<MapUsage>> map_usage() override { return kernel_.map_usage(); }
 
 private:
