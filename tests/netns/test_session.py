@@ -47,5 +47,43 @@ class OperatorInAGuest(lab.LabTest):
         self.assert_says(outcome, "your session")
 
 
+class OperatorAtTheHostsOwnNic(lab.LabTest):
+    """The lab's own namespace is the host; the operator's machine is behind tap-peer."""
+
+    def setUp(self):
+        super().setUp()
+        self.peer = self.lab.guest("peer", "192.0.2.7", "2001:db8:ffff::7")
+        self.session = f"192.0.2.7 50122 {lab.GATEWAY_V4} 22"
+
+    def apply(self, inbound, outbound, *options, address=lab.GATEWAY_V4, code=0):
+        rules = "".join(f"    {direction}:" + ("".join(f"\n      - {rule}" for rule in rows) or " []") + "\n"
+                        for direction, rows in (("inbound", inbound), ("outbound", outbound)))
+        path = lab.write(self.lab.state_file,
+                         "schema: sgbpf/v1\nvpcs:\n  prod: {cidrs: [10.0.0.0/16]}\n"
+                         f"groups:\n  mgmt:\n    vpc: prod\n    description: This host\n{rules}"
+                         "interfaces:\n  mgmt0:\n    vpc: prod\n    role: host\n    match: {device: tap-peer}\n"
+                         f"    addresses: [{address}]\n    groups: [mgmt]\n")
+        return self.lab.sgbpf("apply", path, *options, code=code, SSH_CONNECTION=self.session)
+
+    def test_a_policy_without_a_way_in_is_refused(self):
+        ssh = "{type: ssh, cidr: 192.0.2.0/24}"
+        self.assert_says(self.apply([], worlds.ANY, code=3), "192.0.2.7:50122 -> :22 runs over tap-peer", "no rule admits it")
+        self.assert_says(self.apply([ssh], [], code=3), "no rule admits its answers")
+        self.assert_says(self.apply([ssh], worlds.ANY, address="10.0.0.1", code=3), "not one of the interface")
+        self.apply([ssh], worlds.ANY)
+        self.assert_says(self.apply(["{type: ssh, cidr: 203.0.113.0/24}"], worlds.ANY, code=3), "no rule admits it")
+        self.lab.sgbpf("status", code=0)
+
+    def test_a_forced_mistake_is_undone_by_the_kernel(self):
+        """The whole promise: cut off, nobody can confirm, and the way is open again."""
+        self.apply([], worlds.ANY, "--force", "--confirm", "5")
+        self.assertFalse(self.reachable())
+        self.assertTrue(self.lab.wait_until(self.reachable, 9), "still cut off")
+
+    def reachable(self):
+        with self.peer.inside():
+            return lab.run(["ping", "-c1", "-W1", lab.GATEWAY_V4], check=False).returncode == 0
+
+
 if __name__ == "__main__":
     lab.main()
