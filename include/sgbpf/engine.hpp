@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -91,9 +92,9 @@ struct ApplyOptions {
     bool allow_leaving = false;    // --prune, --yes
     HookChoice hook{};
     std::optional<OperatorSession> session;  // refused if it would be cut
-    std::uint32_t confirm_seconds = 0;  // the kernel undoes it by itself unless `confirm` follows; 0 = it stays
-    std::string who;                    // for the journal
-    std::string command;                // for the journal
+    std::uint32_t confirm_seconds = 0;       // the kernel undoes it by itself unless `confirm` follows; 0 = it stays
+    std::string who;                         // for the journal
+    std::string command;                     // for the journal
     // Something leaves the file while it is filtered and allow_leaving is not set: true = go on. Null = refuse.
     std::function<bool(const Plan&)> ask_leaving;
     // Called once, when nothing can be refused any more and before the first write.
@@ -207,6 +208,7 @@ struct FlowRow {
 struct FlowsReport {
     std::vector<FlowRow> flows;
     std::uint64_t matching = 0;  // also those beyond the limit
+    unsigned looked_at = 100;    // percent of the table; less: the time was over
 };
 
 struct FlowQuery {
@@ -214,7 +216,9 @@ struct FlowQuery {
     std::optional<Prefix> peer;
     std::optional<Protocol> protocol;
     std::string state;  // name of a flow state; empty = any
+    std::string rule;   // id of the rule that admitted it; empty = any
     std::size_t limit = 0;
+    std::uint64_t seconds = 0;  // stop looking after that; 0 = never
 };
 
 struct CounterRow {
@@ -306,6 +310,35 @@ struct ReachReport {
     [[nodiscard]] bool reaches() const;  // by every family
 };
 
+struct MonitorQuery {
+    std::string interface;  // empty = all
+    bool drops = false;     // only what is dropped
+    bool packets = false;   // also every packet of tracked flows
+    std::optional<unsigned> direction;
+    std::optional<Prefix> peer;
+    std::optional<Protocol> protocol;
+    std::optional<std::uint16_t> port;  // of either end
+    std::string reason;                 // name; empty = any
+    std::uint64_t count = 0;            // ends after that many; 0 = never
+    std::uint64_t seconds = 0;          // ends after that time; 0 = never
+};
+// One verdict.
+struct EventRow {
+    std::chrono::system_clock::time_point time;
+    std::string interface;
+    unsigned direction = SG_IN;
+    bool drop = false;
+    std::string reason;
+    std::string rule;    // id; empty = none
+    std::string packet;  // "tcp 192.0.2.7:4444 > 10.0.1.10:22 S"
+    std::uint32_t length = 0;
+    std::uint64_t generation = 0;
+};
+struct MonitorReport {
+    std::uint64_t shown = 0;
+    std::uint64_t lost = 0;  // over the rate, or not read in time; filters of ours are not applied to them
+};
+
 class Engine {
 public:
     // All arguments must outlive the engine. `datapath` may be null: then only what needs no kernel
@@ -346,6 +379,9 @@ public:
     // What the real programs say to a packet now. Takes no lock; no map, no flow and no counter changes.
     Result<WhyReport> why(const WhyQuest& quest);
     Result<ReachReport> reach(const ReachQuest& quest);
+    // Verdicts as they happen. `show` gets each, or with null the number lost since the last call; false ends it.
+    Result<MonitorReport> monitor(const MonitorQuery& query,
+                                  const std::function<bool(const EventRow*, std::uint64_t lost)>& show);
     // The applied state, as it is enforced.
     Result<State> applied_state();
 

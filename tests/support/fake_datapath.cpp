@@ -266,6 +266,24 @@ Result<std::vector<int>> FakeDatapath::devices_between(const Address&, const Add
     return between;
 }
 
+Result<std::unique_ptr<EventStream>> FakeDatapath::listen(std::uint16_t what, std::uint32_t interface_slot) {
+    class Stream final : public EventStream {
+    public:
+        explicit Stream(FakeDatapath& kernel) : kernel_(kernel) {}
+        Result<std::uint64_t> read(const std::function<void(const sg_event&)>& visit) override {
+            for (const sg_event& event : std::exchange(kernel_.events, {})) {
+                visit(event);
+            }
+            return std::exchange(kernel_.events_lost, 0);
+        }
+
+    private:
+        FakeDatapath& kernel_;
+    };
+    listening = {what, interface_slot};
+    return std::unique_ptr<EventStream>(std::make_unique<Stream>(*this));
+}
+
 Result<void> FakeDatapath::keep_binding(const Attachment& attachment) {
     for (Attachment& one : attachment_list) {
         if (one.interface_id == attachment.interface_id) {

@@ -33,11 +33,14 @@ public:
     std::vector<std::string> next_ladder;  // of the next attach()
     std::vector<std::uint32_t> rule_slots_reset;
     std::vector<std::uint32_t> interface_slots_reset;
-    std::vector<DryRun> dry_runs;                    // what was asked
-    Judged dry_run_answer;                           // what is said to each
-    std::vector<DryRun> trials;                      // what try_image was asked
-    std::array<Judged, SG_DIRECTIONS> trial_answer;  // what it says, by direction
-    std::vector<int> between;                        // ifindexes that devices_between tells
+    std::vector<DryRun> dry_runs;                         // what was asked
+    Judged dry_run_answer;                                // what is said to each
+    std::vector<DryRun> trials;                           // what try_image was asked
+    std::array<Judged, SG_DIRECTIONS> trial_answer;       // what it says, by direction
+    std::vector<sg_event> events;                         // what the next listener reads at once
+    std::uint64_t events_lost = 0;                        // told with them
+    std::pair<std::uint16_t, std::uint32_t> listening{};  // what the last listener asked for
+    std::vector<int> between;                             // ifindexes that devices_between tells
 
     Result<void> open(const Capacities& capacities, bool create) override;
     Result<bool> is_empty() override { return !pinned; }
@@ -74,6 +77,7 @@ public:
     Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
                                           const std::vector<DryRun>& packets) override;
     Result<std::vector<int>> devices_between(const Address& local, const Address& peer) override;
+    Result<std::unique_ptr<EventStream>> listen(std::uint16_t what, std::uint32_t interface_slot) override;
     Result<std::vector<MapUsage>> map_usage() override;
 
     // Lookups as a BPF program does them. nullptr = no such element. Arrays: never nullptr within bounds.

@@ -136,8 +136,7 @@ Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hoo
         return unexpected(devices.error());
     }
     if (session) {
-        auto guarded =
-            check_session(*parts_, *session, {host->applied->state, host->image, devices->found, *host});
+        auto guarded = check_session(*parts_, *session, {host->applied->state, host->image, devices->found, *host});
         if (!guarded) {
             return unexpected(guarded.error());
         }

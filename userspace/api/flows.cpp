@@ -137,7 +137,17 @@ Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
     filter.interface_slot = *slot;
     filter.peer = query.peer;
     filter.protocol = query.protocol;
-    filter.limit = *state ? 0 : query.limit;  // a state is picked here
+    filter.state = *state;
+    filter.limit = query.limit;
+    filter.time_limit = std::chrono::seconds(query.seconds);
+    if (!query.rule.empty()) {
+        filter.rule = host->image.rule_slot(query.rule);
+        if (!filter.rule) {
+            return unexpected(make_error(ErrorCode::kNotFound, fmt::format("no rule {} is loaded or was; `sgbpf show "
+                                                                           "rules` names them",
+                                                                           printable(query.rule))));
+        }
+    }
     auto snapshot = parts_->datapath->read_flows(filter);
     if (!snapshot) {
         return unexpected(snapshot.error());
@@ -152,17 +162,9 @@ Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
         }
     }
     FlowsReport report;
-    report.matching = *state ? 0 : snapshot->live;
+    report.matching = snapshot->live;
+    report.looked_at = snapshot->looked_at;
     for (const sg_flow& flow : snapshot->flows) {
-        if (*state) {
-            if (SG_WORD_STATE(flow.word) != **state) {
-                continue;
-            }
-            ++report.matching;
-            if (query.limit != 0 && report.flows.size() >= query.limit) {
-                continue;
-            }
-        }
         FlowRow row = flow_row(flow, *snapshot, host->image);
         const auto name = names.find(flow.key.interface_slot);
         row.interface = name != names.end() ? name->second : fmt::format("slot {}", flow.key.interface_slot);

@@ -83,6 +83,7 @@ int run(int argc, const char* const* argv, Environment& environment) {
     add_apply_commands(app, context);
     add_attach_commands(app, context);
     add_status_commands(app, context);
+    add_monitor_commands(app, context);
     add_show_commands(app, context);
     add_flows_commands(app, context);
     add_why_commands(app, context);

@@ -25,6 +25,8 @@ struct Environment {
     IdSource& ids;
     // Called before the first write of a change: from here on an interrupt waits until it is complete.
     std::function<void()> hold_interrupts;
+    // For what runs until it is told to end: from here on an interrupt is only remembered, and told here.
+    std::function<bool()> interrupted;
 };
 
 // Everything `sgbpf` does. argv[0] is the program's name.

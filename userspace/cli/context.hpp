@@ -76,14 +76,15 @@ private:
 };
 
 // One per command group; each adds its verbs with their callbacks.
-void add_check_commands(CLI::App& app, Context& context);   // check, diff
-void add_apply_commands(CLI::App& app, Context& context);   // apply, confirm
-void add_attach_commands(CLI::App& app, Context& context);  // attach, detach, remove-all
-void add_status_commands(CLI::App& app, Context& context);  // status
-void add_show_commands(CLI::App& app, Context& context);    // show ...
-void add_flows_commands(CLI::App& app, Context& context);   // flows flush
-void add_why_commands(CLI::App& app, Context& context);     // why
-void add_replay_commands(CLI::App& app, Context& context);  // replay
-void add_show_flows(CLI::App& show, Context& context);      // show flows
+void add_check_commands(CLI::App& app, Context& context);    // check, diff
+void add_apply_commands(CLI::App& app, Context& context);    // apply, confirm
+void add_attach_commands(CLI::App& app, Context& context);   // attach, detach, remove-all
+void add_status_commands(CLI::App& app, Context& context);   // status
+void add_monitor_commands(CLI::App& app, Context& context);  // monitor
+void add_show_commands(CLI::App& app, Context& context);     // show ...
+void add_flows_commands(CLI::App& app, Context& context);    // flows flush
+void add_why_commands(CLI::App& app, Context& context);      // why
+void add_replay_commands(CLI::App& app, Context& context);   // replay
+void add_show_flows(CLI::App& show, Context& context);       // show flows
 
 }  // namespace sgbpf::cli

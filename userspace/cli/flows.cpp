@@ -6,6 +6,7 @@
 #include "cli/context.hpp"
 #include "cli/flow_json.hpp"
 #include "cli/output.hpp"
+#include "cli/selection.hpp"
 
 namespace sgbpf::cli {
 
@@ -16,52 +17,17 @@ struct Arguments {
     std::string peer;
     std::string protocol;
     std::string state;
-    std::size_t limit = 0;
+    std::string rule;
+    std::size_t limit = 1000;
+    std::uint64_t seconds = 10;
 };
-
-// "192.0.2.7" means /32 here: this selects flows, it is no rule that could open more than was meant.
-bool read_peer(Context& context, const std::string& text, std::optional<Prefix>& peer) {
-    if (text.empty()) {
-        return true;
-    }
-    if (auto address = Address::parse(text)) {
-        peer = Prefix::host(*address);
-        return true;
-    }
-    auto parsed = Prefix::parse(text);
-    if (!parsed) {
-        context.fail(kExitBadInput, "--peer " + parsed.error().message);
-        return false;
-    }
-    peer = parsed->prefix;
-    return true;
-}
-
-bool read_protocol(Context& context, const std::string& text, std::optional<Protocol>& protocol) {
-    if (text.empty()) {
-        return true;
-    }
-    const std::vector<std::pair<std::string, Protocol>> names = {
-        {"tcp", kTcp}, {"udp", kUdp}, {"icmp", kIcmp}, {"icmpv6", kIcmpv6}};
-    for (const auto& [name, number] : names) {
-        if (text == name) {
-            protocol = number;
-            return true;
-        }
-    }
-    const auto number = parse_decimal(text);
-    if (!number || *number > 255) {
-        context.fail(kExitBadInput, "--protocol " + harmless(text) + ": neither tcp, udp, icmp, icmpv6 nor 0-255");
-        return false;
-    }
-    protocol = static_cast<Protocol>(*number);
-    return true;
-}
 
 bool read_query(Context& context, const Arguments& arguments, FlowQuery& query) {
     query.interface = arguments.interface;
     query.state = arguments.state;
+    query.rule = arguments.rule;
     query.limit = arguments.limit;
+    query.seconds = arguments.seconds;
     return read_peer(context, arguments.peer, query.peer) && read_protocol(context, arguments.protocol, query.protocol);
 }
 
@@ -106,7 +72,7 @@ void show(Context& context, const Arguments& arguments) {
         for (const FlowRow& row : report->flows) {
             list.push_back(flow_json(row));
         }
-        context.json({{"Flows", list}, {"Matching", report->matching}});
+        context.json({{"Flows", list}, {"Matching", report->matching}, {"PercentLookedAt", report->looked_at}});
         return;
     }
     Table table({{"INTERFACE"},
@@ -127,7 +93,11 @@ void show(Context& context, const Arguments& arguments) {
     }
     context.data(table.to_string());
     if (report->matching > report->flows.size()) {
-        context.words(fmt::format("{} of {} flows shown", report->flows.size(), report->matching));
+        context.words(fmt::format("{} of {} flows shown; --limit 0 shows all", report->flows.size(), report->matching));
+    }
+    if (report->looked_at < 100) {
+        context.words(fmt::format("the time was over after {} % of the table; --seconds 0 looks at all of it",
+                                  report->looked_at));
     }
 }
 
@@ -172,7 +142,9 @@ void add_show_flows(CLI::App& show_command, Context& context) {
     CLI::App* command = show_command.add_subcommand("flows", "Live tracked flows, and why they are tracked");
     add_selection(*command, *arguments);
     command->add_option("--state", arguments->state, "established, syn-sent, udp-stream ...");
-    command->add_option("--limit", arguments->limit, "At most so many; 0 = all");
+    command->add_option("--rule", arguments->rule, "Admitted by this rule (sgr-...)");
+    command->add_option("--limit", arguments->limit, "At most so many (1000); 0 = all");
+    command->add_option("--seconds", arguments->seconds, "Look at most that long (10); 0 = to the end");
     command->footer(
         "Example:\n  sgbpf show flows --interface web0 --state established --limit 20\n\nUntracked flows have no "
         "entry: every packet of theirs is judged by the rules.");

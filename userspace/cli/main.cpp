@@ -51,6 +51,18 @@ void hold_interrupts() {
     sigprocmask(SIG_BLOCK, &held, nullptr);
 }
 
+volatile std::sig_atomic_t g_interrupted = 0;
+
+bool interrupted() {
+    static const bool installed = [] {
+        for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+            std::signal(signal, [](int) { g_interrupted = 1; });
+        }
+        return true;
+    }();
+    return installed && g_interrupted != 0;
+}
+
 // sudo takes SSH_CONNECTION from our environment; the guard of that session must not be blind for it.
 const char* own_or_inherited(const char* name) {
     const char* own = std::getenv(name);
@@ -82,6 +94,7 @@ int main(int argc, char** argv) {
         own_or_inherited,
         ids,
         hold_interrupts,
+        interrupted,
     };
     errno = 0;
     const int code = sgbpf::cli::run(argc, argv, environment);

@@ -6,12 +6,13 @@ _sgbpf() {
     local names
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "check diff apply confirm attach detach remove-all status show why flows replay $globals --version" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "check diff apply confirm attach detach remove-all status monitor show why flows replay $globals --version" -- "$word")
         return
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --hook) mapfile -t COMPREPLY < <(compgen -W "auto native generic tcx clsact" -- "$word"); return ;;
         --family) mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6" -- "$word"); return ;;
+        --direction) mapfile -t COMPREPLY < <(compgen -W "in out" -- "$word"); return ;;
         --protocol) mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word"); return ;;
         --pcap | --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
@@ -28,11 +29,12 @@ _sgbpf() {
     case $verb in
         check) mapfile -t COMPREPLY < <(compgen -f -W "--image $globals" -- "$word") ;;
         diff) mapfile -t COMPREPLY < <(compgen -f -W "$globals" -- "$word") ;;
-        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes --confirm $globals" -- "$word") ;;
+        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes --confirm --force $globals" -- "$word") ;;
         confirm) mapfile -t COMPREPLY < <(compgen -W "--undo $globals" -- "$word") ;;
-        attach) mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word") ;;
-        detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes $globals" -- "$word") ;;
+        attach) mapfile -t COMPREPLY < <(compgen -W "$names --force $globals" -- "$word") ;;
+        detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes --force $globals" -- "$word") ;;
         remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;
+        monitor) mapfile -t COMPREPLY < <(compgen -W "--interface --drops --all --direction --peer --protocol --port --reason --count --seconds $globals" -- "$word") ;;
         flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --peer --protocol --all $globals" -- "$word") ;;
         replay) mapfile -t COMPREPLY < <(compgen -f -W "--interface --direction --captured-at --program --quiet $globals" -- "$word") ;;
         why)
@@ -48,7 +50,7 @@ _sgbpf() {
             if ((COMP_CWORD == 2)); then
                 mapfile -t COMPREPLY < <(compgen -W "rules flows maps counters policies interfaces groups prefix-lists" -- "$word")
             elif [[ $noun == flows ]]; then
-                mapfile -t COMPREPLY < <(compgen -W "--interface --peer --protocol --state --limit $globals" -- "$word")
+                mapfile -t COMPREPLY < <(compgen -W "--interface --peer --protocol --state --rule --limit --seconds $globals" -- "$word")
             else
                 mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word")
             fi

@@ -4,14 +4,18 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <sgbpf/abi/config.h>
+#include <sgbpf/abi/event.h>
 #include <sgbpf/abi/flow.h>
 #include <sgbpf/abi/interface.h>
 #include <sgbpf/abi/verdict.h>
@@ -93,13 +97,17 @@ struct FlowFilter {
     std::optional<Protocol> protocol;
     std::optional<bool> established_only;
     std::optional<std::uint32_t> flow_slot;  // only this record
+    std::optional<std::uint8_t> state;       // enum sg_flow_state
+    std::optional<std::uint32_t> rule;       // slot of the rule that admitted it
     std::size_t limit = 0;                   // 0 = all
+    std::chrono::milliseconds time_limit{};  // stops looking after that; 0 = never
 };
 struct FlowSnapshot {
     std::vector<sg_flow> flows;
     std::uint64_t now = 0;  // ticks, to tell ages
     std::uint32_t ticks_per_second = 0;
-    std::uint64_t live = 0;  // matching, also those beyond the limit
+    std::uint64_t live = 0;    // matching, also those beyond the limit
+    unsigned looked_at = 100;  // percent of the table; less: the time was over
 };
 
 struct MapUsage {
@@ -122,6 +130,15 @@ struct Judged {
     bool passed = false;
     int code = 0;  // of the hook: tc -1 = next program, 2 = drop; XDP 2 = pass, 1 = drop
     sg_outcome outcome{};
+};
+
+// Verdicts as they happen, until destroyed.
+class EventStream {
+public:
+    virtual ~EventStream() = default;
+    // Shows what came since the last call and asks for more. Returns how many events were lost since then:
+    // over the rate, or not read in time. Call it at least every second.
+    virtual Result<std::uint64_t> read(const std::function<void(const sg_event&)>& visit) = 0;
 };
 
 class Datapath {
@@ -189,6 +206,8 @@ public:
     // Devices of the caller's namespace that packets between these two addresses cross: the one that owns
     // `local`, the one the route to `peer` leaves by, and what those are stacked on (VLAN, macvlan).
     virtual Result<std::vector<int>> devices_between(const Address& local, const Address& peer) = 0;
+    // `what`: enum sg_monitor; `interface_slot` 0 = all. kRefused: somebody listens already.
+    virtual Result<std::unique_ptr<EventStream>> listen(std::uint16_t what, std::uint32_t interface_slot) = 0;
     virtual Result<std::vector<MapUsage>> map_usage() = 0;
 };
 

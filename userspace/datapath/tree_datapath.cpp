@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 
+#include "datapath/events.hpp"
 #include "datapath/flows.hpp"
 #include "datapath/usage.hpp"
 #include "datapath/writer.hpp"
@@ -205,6 +206,12 @@ Result<void> TreeDatapath::reset_counters(const std::vector<std::uint32_t>& rule
     }
     auto rules = zero_on_all_cpus((*open_tree)->map(HostMap::kRuleCounts), rule_slots);
     return rules ? zero_on_all_cpus((*open_tree)->map(HostMap::kCounters), interface_slots) : rules;
+}
+
+Result<std::unique_ptr<EventStream>> TreeDatapath::listen(std::uint16_t what, std::uint32_t interface_slot) {
+    auto open_tree = tree();
+    return open_tree ? listen_on(**open_tree, what, interface_slot)
+                     : Result<std::unique_ptr<EventStream>>(unexpected(open_tree.error()));
 }
 
 Result<std::uint64_t> TreeDatapath::flush_flows(const sg_flush& what) {

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "datapath/usage.hpp"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include <bpf/libbpf.h>
@@ -51,6 +56,27 @@ Result<std::uint64_t> used_elements(Map& map) {
     return used;
 }
 
+// Bytes written and not read yet: producer minus consumer position, which the ring shows in its second and
+// first page (Documentation/bpf/ringbuf.rst).
+Result<std::uint64_t> unread_bytes(const Map& ring) {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const auto position = [&](std::size_t which) -> std::optional<std::uint64_t> {
+        void* at = ::mmap(nullptr, page, PROT_READ, MAP_SHARED, ring.fd(), static_cast<off_t>(which * page));
+        if (at == MAP_FAILED) {
+            return std::nullopt;
+        }
+        const std::uint64_t value = load_word(*static_cast<std::uint64_t*>(at));
+        ::munmap(at, page);
+        return value;
+    };
+    const auto read = position(0);
+    const auto written = position(1);
+    if (!read || !written) {
+        return unexpected(kernel_error(fmt::format("map {} into memory", ring.spec().name), errno));
+    }
+    return *written - *read;
+}
+
 }  // namespace
 
 Result<std::vector<MapUsage>> measure_usage(Tree& tree, const PinPaths& paths) {
@@ -73,6 +99,12 @@ Result<std::vector<MapUsage>> measure_usage(Tree& tree, const PinPaths& paths) {
             usage.used = interfaces;
         } else if (usage.name == "sg_rule_counts") {
             usage.used = rules;
+        } else if (map.spec().type == BPF_MAP_TYPE_RINGBUF) {
+            auto unread = unread_bytes(map);
+            if (!unread) {
+                return unexpected(unread.error());
+            }
+            usage.used = *unread;
         } else if (map.spec().capacity == nullptr) {
             usage.used = 1;
         } else {

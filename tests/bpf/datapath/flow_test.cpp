@@ -102,6 +102,25 @@ TEST_F(FlowTest, ListsWhatFitsAndCountsBeyondTheLimit) {
     EXPECT_EQ(datapath_->read_flows(answered)->live, 3U);
 }
 
+TEST_F(FlowTest, FiltersByStateAndRuleAndStopsWhenTheTimeIsOver) {
+    for (std::uint8_t host = 1; host <= 9; ++host) {
+        const std::uint32_t slot = add_flow(1, host, 0, host % 3);
+        records_[slot].word = (1ULL << 32) | (host < 4 ? SG_FLOW_ESTABLISHED : SG_FLOW_ICMP);
+    }
+    FlowFilter filter;
+    filter.state = SG_FLOW_ESTABLISHED;
+    EXPECT_EQ(datapath_->read_flows(filter)->live, 3U);
+    filter.rule = 2;
+    EXPECT_EQ(datapath_->read_flows(filter)->live, 1U);
+    FlowFilter hurried;
+    hurried.time_limit = std::chrono::milliseconds(-1);  // over before the first look
+    const auto none = datapath_->read_flows(hurried);
+    ASSERT_TRUE(none);
+    EXPECT_EQ(none->live, 0U);
+    EXPECT_EQ(none->looked_at, 0U);
+    EXPECT_EQ(datapath_->read_flows({})->looked_at, 100U);
+}
+
 TEST_F(FlowTest, FlushesByInterfaceByAddressAndAll) {
     for (std::uint8_t host = 1; host <= 9; ++host) {
         add_flow(host % 2 == 0 ? 2 : 1, host);

@@ -193,6 +193,8 @@ TEST_F(WriteTest, CountsWhatIsUsed) {
     EXPECT_EQ(by_name["sg_flows"].used, 0U);
     EXPECT_EQ(by_name["sg_flow_free"].used, small_capacities().flows - 1);
     EXPECT_GE(by_name["sg_flows"].bytes, small_capacities().flows * sizeof(sg_flow));
+    EXPECT_EQ(by_name["sg_events"].used, 0U);
+    EXPECT_EQ(by_name["sg_events"].limit, SG_EVENT_RING_BYTES);
     EXPECT_EQ(by_name.size(), kMaps.size() + 10);
 }
 

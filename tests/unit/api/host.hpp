@@ -66,6 +66,10 @@ public:
             if (filter.protocol && flow.key.protocol != *filter.protocol) {
                 continue;
             }
+            if ((filter.state && SG_WORD_STATE(flow.word) != *filter.state) ||
+                (filter.rule && flow.rule != *filter.rule)) {
+                continue;
+            }
             ++snapshot.live;
             if (filter.limit == 0 || snapshot.flows.size() < filter.limit) {
                 snapshot.flows.push_back(flow);

@@ -63,6 +63,9 @@ public:
     Result<std::vector<int>> devices_between(const Address& local, const Address& peer) override {
         return kernel_.devices_between(local, peer);
     }
+    Result<std::unique_ptr<EventStream>> listen(std::uint16_t what, std::uint32_t slot) override {
+        return kernel_.listen(what, slot);
+    }
     Result<std::vector<MapUsage>> map_usage() override { return kernel_.map_usage(); }
 
 private:
