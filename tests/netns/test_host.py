@@ -2,6 +2,7 @@
 """Role host: a machine filters its own NIC. The guest's namespace plays the machine; nothing sits at the tap."""
 
 import selectors
+import socket
 
 import lab
 import worlds
@@ -113,6 +114,29 @@ class Hooks(HostTest):
         outcome = self.world.apply(IN, OUT, options=("--hook", "generic"))
         self.assert_says(outcome, f"{self.machine.device}: xdp generic refused (it judges what arrives", "; tcx")
         self.assert_judged()
+
+    # What the README warns of: without state, each direction needs a rule of its own.
+    def test_a_connection_older_than_the_filter_goes_on_only_as_far_as_rules_admit_both_directions(self):
+        connection = self.lab.connect(self.lab.tcp(self.peer, self.machine, 80))
+        self.world.apply(IN, worlds.ANY)
+        self.assertTrue(connection.exchange())
+        self.world.apply(IN, OUT)
+        self.assertFalse(connection.exchange(0.5))
+
+    def test_what_it_would_only_forward_is_dropped_until_the_source_dest_check_is_off(self):
+        lab.ip_batch([f"route add 203.0.113.0/24 via {self.machine.address(4)} dev {self.machine.device} onlink"])
+        forwarded = ['{protocol: all, cidr: 0.0.0.0/0}']
+        self.world.apply(forwarded, forwarded)
+        self.ask_behind()
+        self.assert_counts("in", "source-dest-check", 1)
+        before = self.reasons().get(("in", "rule"), 0)
+        self.world.apply(forwarded, forwarded, extra="    source_dest_check: false\n")
+        self.ask_behind()
+        self.assert_counts("in", "rule", before + 1)
+
+    def ask_behind(self):
+        with self.peer.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", ("203.0.113.77", 9))
 
     def test_connections_outlive_a_new_apply_and_a_change_of_rules(self):
         self.world.apply(IN, OUT, options=("--hook", "generic"))
