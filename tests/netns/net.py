@@ -87,16 +87,30 @@ class TcpEchoServer:
     def echo(self, connection):
         try:
             data = connection.recv(65536)
-            if data:
-                self.received += len(data)
-                connection.send(data)
-                return
         except BlockingIOError:
             return
         except OSError:
+            data = b""
+        self.received += len(data)
+        self.answer(connection, data)
+
+    def answer(self, connection, data):
+        """Sends all of it before more is read: a full send buffer takes only a part."""
+        if not data:
+            self.loop.remove(connection)
+            connection.close()
+            return
+        try:
+            data = data[connection.send(data):]
+        except BlockingIOError:
             pass
-        self.loop.remove(connection)
-        connection.close()
+        except OSError:
+            self.answer(connection, b"")
+            return
+        if data:
+            self.loop.modify(connection, selectors.EVENT_WRITE, lambda _: self.answer(connection, data))
+        else:
+            self.loop.modify(connection, selectors.EVENT_READ, self.echo)
 
 
 class UdpEchoServer:
