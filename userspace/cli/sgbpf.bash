@@ -38,12 +38,14 @@ _sgbpf() {
         flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --peer --protocol --all $globals" -- "$word") ;;
         replay) mapfile -t COMPREPLY < <(compgen -f -W "--interface --direction --captured-at --program --quiet $globals" -- "$word") ;;
         why)
-            if ((COMP_CWORD == 3)); then
+            if [[ $word == -* ]]; then
+                mapfile -t COMPREPLY < <(compgen -W "--frame --pcap --packet --family $globals" -- "$word")
+            elif ((COMP_CWORD == 3)); then
                 mapfile -t COMPREPLY < <(compgen -W "in out $names" -- "$word")
             elif ((COMP_CWORD == 2)); then
-                mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word")
+                mapfile -t COMPREPLY < <(compgen -W "$names" -- "$word")
             else
-                mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6 --frame --pcap --packet --family $globals" -- "$word")
+                mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word")
             fi
             ;;
         show)
