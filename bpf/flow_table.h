@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "bpf/flow_hints.h"
 #include "bpf/flow_state.h"
 #include "bpf/maps.h"
 
@@ -33,15 +34,9 @@ SG_INLINE int sg_word_change(struct sg_flow* flow, __u64 from, __u64 to) {
     return __sync_val_compare_and_swap(&flow->word, from, to) == from;
 }
 
-/* The live record of `key` and its word, or NULL. Expired counts as absent. */
-SG_INLINE struct sg_flow* sg_flow_find(const struct sg_flow_key* key, const struct sg_interface_config* config,
-                                       __u64 now, __u64* word, __u32* slot) {
-    const __u32* found = bpf_map_lookup_elem(&sg_flow_index, key);
-    if (!found) {
-        return 0;
-    }
-    *slot = SG_READ(*found);
-    struct sg_flow* flow = sg_flow_at(*slot);
+/* The record at a slot if it lives and is the key's, with its word; else NULL. */
+SG_INLINE struct sg_flow* sg_flow_of(const struct sg_flow_key* key, __u32 slot, __u64* word) {
+    struct sg_flow* flow = sg_flow_at(slot);
     if (!flow) {
         return 0;
     }
@@ -50,11 +45,49 @@ SG_INLINE struct sg_flow* sg_flow_find(const struct sg_flow_key* key, const stru
         SG_WORD_INCARNATION(SG_READ(flow->word)) != SG_WORD_INCARNATION(*word)) {
         return 0;
     }
-    if (sg_flow_expired((__u32)now, SG_READ(flow->last_seen), sg_flow_seconds(SG_WORD_STATE(*word), config),
-                        sg_config.ticks_per_second)) {
+    return flow;
+}
+
+SG_INLINE int sg_flow_is_expired(const struct sg_flow* flow, __u64 word, const struct sg_interface_config* config,
+                                 __u64 now) {
+    return sg_flow_expired((__u32)now, SG_READ(flow->last_seen), sg_flow_seconds(SG_WORD_STATE(word), config),
+                           sg_config.ticks_per_second);
+}
+
+/* The live record of `key` and its word, or NULL. Expired counts as absent. */
+SG_INLINE struct sg_flow* sg_flow_find(const struct sg_flow_key* key, const struct sg_interface_config* config,
+                                       __u64 now, __u64* word, __u32* slot) {
+    const __u32* found = bpf_map_lookup_elem(&sg_flow_index, key);
+    if (!found) {
         return 0;
     }
-    return flow;
+    *slot = SG_READ(*found);
+    struct sg_flow* flow = sg_flow_of(key, *slot, word);
+    return flow && !sg_flow_is_expired(flow, *word, config, now) ? flow : 0;
+}
+
+/*
+ * The same by a hint first: for the established path. A hint that leads elsewhere is forgotten, and the packet
+ * takes the slow path, which asks the index.
+ */
+SG_INLINE struct sg_flow* sg_flow_find_fast(const struct sg_flow_key* key, const struct sg_interface_config* config,
+                                            __u64 now, __u64* word, __u32* slot) {
+    __u32 place = 0;
+    *slot = sg_hint_find(sg_flow_hash(key), &place);
+    if (*slot == 0) {
+        const __u32* found = bpf_map_lookup_elem(&sg_flow_index, key);
+        if (!found) {
+            return 0;
+        }
+        *slot = SG_READ(*found);
+        sg_hint_store(sg_flow_hash(key), *slot, &place); /* computed anew: held, it would cost stack */
+    }
+    struct sg_flow* flow = sg_flow_of(key, *slot, word);
+    if (!flow) {
+        sg_hint_forget(*slot, &place);
+        return 0;
+    }
+    return sg_flow_is_expired(flow, *word, config, now) ? 0 : flow;
 }
 
 SG_INLINE void sg_count_rule(__u32 rule, __u32 length) {

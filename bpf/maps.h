@@ -83,6 +83,9 @@ struct {
 /* Records; flat, so that they can be swept by cursor and read by mmap. Written by the packet path. */
 SG_ARRAY(sg_flows, struct sg_flow, BPF_F_MMAPABLE);
 
+/* Where a flow probably is (sgbpf/abi/flow.h). Written by the packet path. */
+SG_ARRAY(sg_flow_hints, __u64, 0);
+
 /* Free record slots. */
 struct {
     __uint(type, BPF_MAP_TYPE_QUEUE);

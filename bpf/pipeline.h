@@ -246,10 +246,8 @@ SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32
     if (!config || (config->flags & (SG_IF_READY | SG_IF_QUARANTINE)) != SG_IF_READY) {
         return SG_REASON_NONE;
     }
-    const __u64 now = sg_now();
     __u64 word = 0;
-    __u32 slot = 0;
-    struct sg_flow* flow = sg_flow_find(&key, config, now, &word, &slot);
+    struct sg_flow* flow = sg_flow_find_fast(&key, config, sg_now(), &word, &outcome->flow_slot);
     if (!flow || flow->epoch != config->epoch) {
         return SG_REASON_NONE;
     }
@@ -259,9 +257,8 @@ SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32
         (sg_flow_is_closing(state) && sg_tcp_opens(tcp_flags))) {
         return SG_REASON_NONE; /* a packet that changes the state takes the slow path */
     }
-    sg_flow_touch(flow, from_opener, length, now);
+    sg_flow_touch(flow, from_opener, length, sg_now()); /* held, `now` would cost stack */
     outcome->rule = flow->rule;
-    outcome->flow_slot = slot;
     outcome->tracking = SG_TRACKING_FLOW;
     return SG_REASON_TRACKED;
 }
@@ -285,6 +282,7 @@ SG_INLINE enum sg_verdict sg_pipeline(sg_context* context, __u32 direction) {
         if (binding && SG_READ(binding->since) > sg_generation()) {
             reason = SG_REASON_ROLLED_BACK;
         } else {
+            outcome.flow_slot = 0; /* of a flow that needs a second look */
             reason = (__u32)sg_slow_path(context, interface_slot, direction, &outcome);
         }
         if (reason == SG_REASON_NONE || reason >= SG_REASON_MAX) {

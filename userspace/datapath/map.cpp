@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "datapath/map.hpp"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 
 #include <bpf/bpf.h>
@@ -31,7 +33,7 @@ constexpr std::uint32_t bpf_type(MapKind kind) {
     return 0;
 }
 
-constexpr std::size_t kOwnMaps = 10;
+constexpr std::size_t kOwnMaps = 11;
 
 constexpr auto kHostMapSpecs = [] {
     std::array<MapSpec, kMaps.size() + kOwnMaps> specs{};
@@ -44,6 +46,7 @@ constexpr auto kHostMapSpecs = [] {
     own(HostMap::kFlowIndex, {"sg_flow_index", BPF_MAP_TYPE_HASH, sizeof(sg_flow_key), 4, &Capacities::flows});
     own(HostMap::kFlows, {"sg_flows", BPF_MAP_TYPE_ARRAY, 4, sizeof(sg_flow), &Capacities::flows});
     own(HostMap::kFlowFree, {"sg_flow_free", BPF_MAP_TYPE_QUEUE, 0, 4, &Capacities::flows});
+    own(HostMap::kFlowHints, {"sg_flow_hints", BPF_MAP_TYPE_ARRAY, 4, 8, nullptr});
     own(HostMap::kCounters,
         {"sg_counters", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(sg_counters), &Capacities::interfaces});
     own(HostMap::kRuleCounts,
@@ -61,6 +64,10 @@ constexpr std::uint32_t kBatchRows = 4096;
 }  // namespace
 
 const MapSpec kIfindexSpec = {"sg_ifindex", BPF_MAP_TYPE_ARRAY, 4, sizeof(sg_binding), &Capacities::ifindexes};
+
+std::uint32_t hint_elements(std::uint32_t flows) {
+    return std::bit_ceil(std::max(flows, 1U)) * SG_HINTS_PER_FLOW;
+}
 
 std::span<const MapSpec> host_map_specs() {
     return kHostMapSpecs;

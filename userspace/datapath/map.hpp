@@ -33,6 +33,7 @@ enum class HostMap : std::uint8_t {
     kFlowIndex,
     kFlows,
     kFlowFree,
+    kFlowHints,
     kCounters,
     kRuleCounts,
     kSweep,
@@ -47,6 +48,8 @@ constexpr std::size_t map_position(MapId id) {
 constexpr std::size_t map_position(HostMap id) {
     return kMaps.size() + static_cast<std::size_t>(id);
 }
+// Elements of sg_flow_hints for so many flow slots: a power of two.
+std::uint32_t hint_elements(std::uint32_t flows);
 // The map that every network namespace has for itself.
 extern const MapSpec kIfindexSpec;
 

@@ -108,6 +108,8 @@ Result<void> choose_maps(bpf_object* object, const Object::Request& request) {
             continue;  // .rodata, .bss: each loaded object has its own
         } else if (!request.create) {
             failed = bpf_map__set_autocreate(map, false);
+        } else if (name == "sg_flow_hints") {
+            failed = bpf_map__set_max_entries(map, hint_elements(request.create->flows));
         } else if (const MapSpec* spec = capacity_of(name); spec != nullptr && spec->capacity != nullptr) {
             failed = bpf_map__set_max_entries(map, (*request.create).*spec->capacity);
         }

@@ -49,6 +49,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <random>
 
 #include <fmt/format.h>
 
@@ -70,6 +71,11 @@ Result<void> start_sweeper(Object& object) {
         return unexpected(kernel_error("start the timer of the flow sweeper", -static_cast<int>(started->verdict)));
     }
     return {};
+}
+
+std::uint64_t random_seed() {
+    std::random_device source;
+    return std::uint64_t{source()} << 32 | source();
 }
 
 Result<void> check_versions(const PinPaths& paths) {
@@ -202,8 +208,8 @@ Result<Tree> Tree::create(const PinPaths& paths, const Capacities& capacities) {
             return unexpected(tree.error());
         }
         auto started =
-            in_order([&] { return tree->initialise(*ticks); }, [&] { return fill_free_list(*object, capacities); },
-                     [&] { return start_sweeper(*object); });
+            in_order([&] { return tree->initialise(*ticks, random_seed()); },
+                     [&] { return fill_free_list(*object, capacities); }, [&] { return start_sweeper(*object); });
         if (!started) {
             return started;
         }
@@ -259,10 +265,11 @@ Result<void> fill_free_list(Object& object, const Capacities& capacities) {
     return {};
 }
 
-Result<void> Tree::initialise(std::uint32_t ticks_per_second) {
+Result<void> Tree::initialise(std::uint32_t ticks_per_second, std::uint64_t hash_seed) {
     sg_control record{};
     record.abi_version = SG_ABI_VERSION;
     record.ticks_per_second = ticks_per_second;
+    record.hash_seed = hash_seed;
     const std::uint32_t zero = 0;
     return map_update(map(HostMap::kControl), &zero, &record);
 }
@@ -290,7 +297,9 @@ Result<sg_config> Tree::config() {
     }
     return sg_config{.abi_version = SG_ABI_VERSION,
                      .ticks_per_second = (*record)->ticks_per_second,
-                     .flow_slots = map(HostMap::kFlows).max_entries()};
+                     .flow_slots = map(HostMap::kFlows).max_entries(),
+                     .hint_mask = map(HostMap::kFlowHints).max_entries() - 1,
+                     .hash_seed = (*record)->hash_seed};
 }
 
 Result<std::vector<std::uint64_t>> instance_inodes(const PinPaths& paths) {

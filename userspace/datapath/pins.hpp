@@ -66,7 +66,7 @@ public:
     // The maps that a loaded object made, pinned nowhere.
     static Result<Tree> adopt(const Object& object);
     // Writes sg_control of maps that nobody has seen yet.
-    Result<void> initialise(std::uint32_t ticks_per_second);
+    Result<void> initialise(std::uint32_t ticks_per_second, std::uint64_t hash_seed);
 
     Map& map(MapId id) { return maps_[map_position(id)]; }
     Map& map(HostMap id) { return maps_[map_position(id)]; }

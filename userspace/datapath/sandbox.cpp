@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::uint32_t kTicksPerSecond = 1000;  // ticks are milliseconds
 constexpr std::size_t kEthernetHeader = 14;
+constexpr std::uint64_t kHashSeed = 1;  // nobody aims collisions here, and runs are repeatable
 
 constexpr std::array<std::string_view, SG_DIRECTIONS> kTcPrograms = {"sg_tc_in", "sg_tc_out"};
 constexpr std::array<std::string_view, SG_DIRECTIONS> kXdpPrograms = {"sg_xdp_in", "sg_xdp_out"};
@@ -81,7 +82,9 @@ Result<std::unique_ptr<Sandbox>> Sandbox::load(const Options& options) {
     request.config = sg_config{.abi_version = SG_ABI_VERSION,
                                .ticks_per_second = kTicksPerSecond,
                                .flow_slots = options.capacities.flows,
-                               .test_mode = options.live ? 0U : 1U};
+                               .test_mode = options.live ? 0U : 1U,
+                               .hint_mask = hint_elements(options.capacities.flows) - 1,
+                               .hash_seed = kHashSeed};
     auto tc = Object::load(request);
     if (!tc) {
         return unexpected(tc.error());
@@ -103,7 +106,7 @@ Result<std::unique_ptr<Sandbox>> Sandbox::load(const Options& options) {
         }
         xdp = std::move(*loaded);
     }
-    auto started = in_order([&] { return tree->initialise(kTicksPerSecond); },
+    auto started = in_order([&] { return tree->initialise(kTicksPerSecond, kHashSeed); },
                             [&] { return fill_free_list(*tc, options.capacities); });
     if (!started) {
         return unexpected(started.error());

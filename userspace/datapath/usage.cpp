@@ -105,6 +105,8 @@ Result<std::vector<MapUsage>> measure_usage(Tree& tree, const PinPaths& paths) {
                 return unexpected(unread.error());
             }
             usage.used = *unread;
+        } else if (usage.name == "sg_flow_hints") {
+            usage.used = *flows;
         } else if (map.spec().capacity == nullptr) {
             usage.used = 1;
         } else {

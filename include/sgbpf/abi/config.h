@@ -20,7 +20,8 @@ struct sg_config {
     __u32 flow_slots;       /* max_entries of sg_flows */
     __u32 test_mode;
     __u32 dry_run;
-    __u32 pad[3];
+    __u32 hint_mask; /* max_entries of sg_flow_hints - 1 */
+    __u64 hash_seed; /* sg_control.hash_seed */
 };
 SG_ABI_SIZE(struct sg_config, 32);
 

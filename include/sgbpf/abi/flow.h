@@ -118,6 +118,17 @@ SG_ABI_OFFSET(struct sg_flow, word, 40);
 SG_ABI_OFFSET(struct sg_flow, packets, 64);
 SG_ABI_OFFSET(struct sg_flow, created, 120);
 
+/*
+ * sg_flow_hints (ARRAY of u64): where the record of a key probably is, {tag:32, slot:32}, 0 = no idea. Written
+ * by any CPU as one word, believed by none: the record's own key decides, and sg_flow_index knows what a hint
+ * has forgotten. It saves most packets two of the hash's cache lines and its function.
+ */
+#define SG_HINT(tag, slot) ((__u64)(tag) << 32 | (slot))
+#define SG_HINT_TAG(hint) ((__u32)((hint) >> 32))
+#define SG_HINT_SLOT(hint) ((__u32)(hint))
+/* Hints per flow slot; with the next power of two above it. 16 to 32 bytes a flow. */
+#define SG_HINTS_PER_FLOW 2
+
 /* Idle timers without an API name, seconds (SG-5 table 5.5). */
 #define SG_SECONDS_SYN_SENT 120
 #define SG_SECONDS_SYN_RECEIVED 60

@@ -42,7 +42,7 @@ enum sg_confirm_state {
  *       64    8  confirm_state: enum sg_confirm_state, changed by compare-and-exchange
  *       72    8  confirm_from: generation to go back to
  *       80    8  confirm_until: CLOCK_BOOTTIME, nanoseconds
- *       88    8  pad
+ *       88    8  hash_seed: random, of sg_flow_hints; the same for every program on these maps
  *       96   32  digest_before: of the image of confirm_from
  */
 struct sg_control {
@@ -55,7 +55,7 @@ struct sg_control {
     __u64 confirm_state;
     __u64 confirm_from;
     __u64 confirm_until;
-    __u64 pad;
+    __u64 hash_seed;
     __u8 digest_before[32];
 };
 SG_ABI_SIZE(struct sg_control, 128);
