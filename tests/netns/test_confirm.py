@@ -49,7 +49,7 @@ class Confirm(lab.LabTest):
         self.assertTrue(connection.exchange(), "the tracked connection died")
         self.assert_says(self.lab.sgbpf("status", code=1), "was not confirmed and is undone")
         late = self.lab.sgbpf("confirm", code=1)
-        self.assert_says(late, "generation 2 was not confirmed and is undone", "generation 1 is in force again", "too late")
+        self.assert_says(late, "generation 2 was not confirmed and is undone", "in force, as generation 3", "too late")
         self.lab.sgbpf("status", code=0)
         self.assert_says(self.lab.sgbpf("apply", self.write(OLD)), "no changes")
         self.lab.sgbpf("apply", self.write(NEW))
@@ -68,7 +68,7 @@ class Confirm(lab.LabTest):
     def test_undo_goes_back_at_once(self):
         self.lab.sgbpf("apply", self.write(OLD))
         self.lab.sgbpf("apply", self.write(NEW), "--confirm", "3600")
-        self.assert_says(self.lab.sgbpf("confirm", "--undo"), "generation 1 is in force again")
+        self.assert_says(self.lab.sgbpf("confirm", "--undo"), "the rules from before are in force, as generation 3")
         self.assertEqual(self.open_ports(), {80})
         self.lab.sgbpf("status", code=0)
 
@@ -87,8 +87,8 @@ class Confirm(lab.LabTest):
 
     def test_bad_input(self):
         path = self.write(OLD)
-        for seconds in ("0", "4", "86401", "x", "-1", "6.5"):
-            self.assert_says(self.lab.sgbpf("apply", path, "--confirm=" + seconds, code=2), "--confirm", "5 to 86400")
+        for seconds in ("", "0", "4", "86401", "x", "-1", "6.5"):
+            self.assert_says(self.lab.sgbpf("apply", path, "--confirm", seconds, code=2), "--confirm", "5 to 86400")
         self.assert_says(self.lab.sgbpf("confirm", code=None), "nothing")
 
 

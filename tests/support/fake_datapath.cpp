@@ -153,6 +153,9 @@ Result<void> FakeDatapath::set_pending(std::uint64_t generation) {
 }
 
 Result<void> FakeDatapath::flip(std::uint64_t generation, const Digest& digest) {
+    if (before_flip) {
+        std::exchange(before_flip, nullptr)();
+    }
     control_.generation = generation;
     control_.digest = digest;
     return {};
@@ -297,7 +300,7 @@ Result<void> FakeDatapath::arm_rollback(std::uint64_t until) {
     control_.confirm_state = SG_CONFIRM_ARMED;
     control_.confirm_from = control_.generation;
     control_.confirm_until = until;
-    digest_before_ = control_.digest;
+    control_.digest_before = control_.digest;
     return {};
 }
 
@@ -322,7 +325,7 @@ Result<void> FakeDatapath::forget_rollback() {
 void FakeDatapath::roll_back() {
     control_.confirm_state = SG_CONFIRM_ROLLED_BACK;
     control_.generation = control_.confirm_from;
-    control_.digest = digest_before_;
+    control_.digest = control_.digest_before;
 }
 
 Result<std::vector<Judged>> FakeDatapath::dry_run(const std::vector<DryRun>& packets) {

@@ -64,6 +64,7 @@ public:
     Result<void> forget_rollback() override;
     // What the kernel's timer does.
     void roll_back();
+    std::function<void()> before_flip;
     Result<std::vector<Attachment>> attachments() override { return attachment_list; }
     Result<void> remove_all() override;
 
@@ -100,7 +101,6 @@ private:
 
     Capacities capacities_;
     ControlState control_;
-    Digest digest_before_{};
     std::array<std::map<Bytes, Bytes>, kMaps.size()> maps_;
     // LPM keys in use by prefix_bits, to try lengths downwards.
     std::array<std::map<std::uint32_t, std::size_t>, kMaps.size()> lengths_;

@@ -201,7 +201,9 @@ const Attachment* moved_attachment(const Prepared& work, const std::string& name
 Result<void> refuse_moves_to_confirm(const Prepared& work) {
     std::vector<Error> moves;
     for (const std::string& name : work.to_attach) {
-        if (moved_attachment(work, name) != nullptr) {
+        const Attachment* before = attachment_of_device(work.transition.host.attachments, work.devices.found.at(name));
+        const bool left = before != nullptr && before->interface_slot == 0 && !before->hook.empty();
+        if (left || moved_attachment(work, name) != nullptr) {
             moves.push_back(make_error(ErrorCode::kRefused,
                                        fmt::format("{} goes to another interface, {}, which --confirm cannot undo; "
                                                    "apply that without --confirm",
@@ -306,7 +308,10 @@ void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const
         const Interface& interface = transition.desired.interfaces.at(name);
         const Device& device = work.devices.found.at(name);
         const std::uint32_t slot = transition.slots.find(interface.id)->second;
-        const std::uint64_t since = options.confirm_seconds != 0 ? transition.commit.to : 0;
+        // Only a device that nothing of ours filters now passes everything after a rollback.
+        const Attachment* before = attachment_of_device(transition.host.attachments, device);
+        const bool is_new = before == nullptr || before->hook.empty();
+        const std::uint64_t since = options.confirm_seconds != 0 && is_new ? transition.commit.to : 0;
         auto attached = parts.attach_device(transition.host, interface, device, slot, options.hook, since);
         if (!attached) {
             report.attach_errors.push_back(
@@ -322,14 +327,12 @@ void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const
 Result<void> carry_out_plan(const Engine::Parts& parts, const ApplyOptions& options, const std::string& file,
                             Prepared& work, ApplyReport& report) {
     Transition& transition = work.transition;
-    const std::uint64_t undone_at =
-        options.confirm_seconds == 0 ? 0 : boot_time_now() + options.confirm_seconds * std::uint64_t{1'000'000'000};
-    auto outcome = carry_out(parts, transition, file, undone_at);
+    auto outcome = carry_out(parts, transition, file, options.confirm_seconds);
     if (!outcome) {
         return unexpected(outcome.error());
     }
     report.committed = true;
-    report.undone_at = undone_at == 0 ? "" : boot_time_text(undone_at);
+    report.undone_at = outcome->undone_at == 0 ? "" : boot_time_text(outcome->undone_at);
     report.writes = outcome->writes;
     report.generation = transition.host.control.generation;
     report.timing.engine_ms += outcome->engine_ms;

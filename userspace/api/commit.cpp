@@ -2,8 +2,15 @@
 #include "api/commit.hpp"
 
 #include <chrono>
+#include <ctime>
 
 namespace sgbpf {
+std::uint64_t boot_time_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
 namespace {
 
 class Stopwatch {
@@ -79,7 +86,7 @@ Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const
     return stats;
 }
 
-Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan& plan, std::uint64_t until) {
+Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan& plan, std::uint32_t seconds) {
     CommitStats stats;
     Stopwatch watch;
     std::size_t done = 0;
@@ -97,7 +104,8 @@ Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan&
             return step;
         }
         // Not earlier: a rollback that fires while the edits are written would find nothing to undo.
-        if (Result<void> step = datapath.arm_rollback(until); !step) {
+        stats.undone_at = boot_time_now() + seconds * std::uint64_t{1'000'000'000};
+        if (Result<void> step = datapath.arm_rollback(stats.undone_at); !step) {
             return step;
         }
         if (Result<void> step = datapath.flip(plan.to, plan.digest); !step) {
@@ -107,7 +115,7 @@ Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan&
         if (!control) {
             return unexpected(std::move(control).error());
         }
-        // The timer goes back again and again until someone has seen it: nothing to undo here.
+        // The timer goes back again within a second, or the next command does: nothing to undo here.
         return control->confirm_state == SG_CONFIRM_ARMED
                    ? Result<void>{}
                    : unexpected(make_error(ErrorCode::kRefused, "the time for the confirmation was over at once"));

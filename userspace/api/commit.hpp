@@ -26,16 +26,20 @@ struct CommitStats {
     std::uint64_t engine_us = 0;   // until the flip
     std::uint64_t grace_us = 0;    // waiting for packets of the old generation
     std::uint64_t cleanup_us = 0;  // settling and freeing afterwards
+    std::uint64_t undone_at = 0;   // CLOCK_BOOTTIME, nanoseconds: of an unconfirmed commit
 };
 
 // pending := to; before; publish; flip; grace period; after; pending := 0. An error leaves pending set:
 // repair() next. With hooks edits are written one by one, and a stop is kRefused "stopped".
 Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks = nullptr);
 
-// As run_commit, but undone by the kernel itself at `until` (CLOCK_BOOTTIME, nanoseconds) unless disarmed:
-// stops after the flip, so that every old value is still there. pending stays set. Precondition: the plan is
+// As run_commit, but undone by the kernel itself `seconds` after its last edit unless disarmed: stops after
+// the flip, so that every old value is still there. pending stays set. Precondition: the plan is
 // reversible. kRefused: the time was over before the flip; the old rules are in force.
-Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan& plan, std::uint64_t until);
+Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan& plan, std::uint32_t seconds);
+
+// CLOCK_BOOTTIME now, nanoseconds.
+std::uint64_t boot_time_now();
 
 // Reads the maps back, removes what an interrupted commit left and clears pending. Changes no verdict.
 // `known` (a cached image, or null) is taken for the image in force when its digest is that of sg_control;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "api/confirm.hpp"
 
+#include <algorithm>
 #include <ctime>
+#include <set>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -14,17 +16,49 @@
 
 namespace sgbpf {
 
-std::uint64_t boot_time_now() {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
 std::string boot_time_text(std::uint64_t boot_ns) {
     const auto ahead = std::chrono::nanoseconds(static_cast<std::int64_t>(boot_ns - boot_time_now()));
     const auto wall = std::chrono::system_clock::now() + std::chrono::round<std::chrono::seconds>(ahead);
     return fmt::format("{:%H:%M:%S}", fmt::localtime(std::chrono::system_clock::to_time_t(wall)));
 }
+
+namespace {
+
+// Flows that only the undone commit admitted: the slots they name are free in `kept` and will be given away.
+Result<void> end_its_flows(Datapath& datapath, const MapImage& kept) {
+    auto flows = datapath.read_flows({});
+    if (!flows) {
+        return unexpected(flows.error());
+    }
+    std::set<std::uint32_t> rules;
+    std::set<std::uint16_t> interfaces;
+    for (const sg_flow& flow : flows->flows) {
+        if (kept.interface_at(flow.key.interface_slot) == nullptr) {
+            interfaces.insert(flow.key.interface_slot);
+        } else if (kept.rule_id(flow.rule).empty()) {
+            rules.insert(flow.rule);
+        }
+    }
+    sg_flush what{};
+    what.family = SG_FAMILIES;
+    what.any_protocol = 1;
+    for (const std::uint16_t slot : interfaces) {
+        what.interface_slot = slot;
+        if (auto flushed = datapath.flush_flows(what); !flushed) {
+            return unexpected(flushed.error());
+        }
+    }
+    what.interface_slot = 0;
+    for (const std::uint32_t rule : rules) {
+        what.rule = rule;
+        if (auto flushed = datapath.flush_flows(what); !flushed) {
+            return unexpected(flushed.error());
+        }
+    }
+    return {};
+}
+
+}  // namespace
 
 Result<void> clean_up_rollback(Datapath& datapath, const MapImage* known, std::vector<std::string>& notes) {
     // The timer first: it would store the old generation again after the next commit.
@@ -36,6 +70,15 @@ Result<void> clean_up_rollback(Datapath& datapath, const MapImage* known, std::v
     if (!control || !attachments) {
         return unexpected(control ? attachments.error() : control.error());
     }
+    const std::uint64_t undone = control->pending;
+    if (undone != 0 && control->generation == undone) {
+        // It flipped after the timer had fired, and the timer did not come by again.
+        if (auto back = datapath.flip(control->confirm_from, control->digest_before); !back) {
+            return back;
+        }
+        control->generation = control->confirm_from;
+        control->digest = control->digest_before;
+    }
     for (const Attachment& attachment : *attachments) {
         if (attachment.since <= control->generation) {
             continue;
@@ -46,12 +89,20 @@ Result<void> clean_up_rollback(Datapath& datapath, const MapImage* known, std::v
         notes.push_back(fmt::format("{} is detached again: the apply that attached it was not confirmed",
                                     device_words(attachment.device)));
     }
-    if (auto repaired = repair(datapath, known); !repaired) {
-        return unexpected(repaired.error());
+    auto kept = repair(datapath, known != nullptr && digest(*known) == control->digest ? known : nullptr);
+    if (!kept) {
+        return unexpected(kept.error());
     }
-    notes.push_back(fmt::format("generation {} was not confirmed and is undone; generation {} is in force",
-                                control->pending, control->generation));
-    return datapath.forget_rollback();
+    const std::uint64_t next = std::max(undone, control->generation) + 1;
+    auto done = end_its_flows(datapath, *kept);
+    done = done ? datapath.flip(next, control->digest) : done;
+    done = done ? datapath.forget_rollback() : done;
+    if (done) {
+        notes.push_back(fmt::format("generation {} was not confirmed and is undone: the rules from before it are in "
+                                    "force, as generation {}",
+                                    undone, next));
+    }
+    return done;
 }
 
 namespace {
@@ -92,7 +143,14 @@ Result<ConfirmReport> Engine::confirm(bool undo) {
     ConfirmReport report;
     report.notes = host->notes;
     report.generation = host->control.generation;
-    if (!host->unconfirmed) {
+    // A confirmation that died after the timer was stopped: what is in force stays, the rest is done below.
+    const bool kept_already = host->control.confirm_state == SG_CONFIRM_NONE && host->control.pending != 0 &&
+                              host->control.pending == host->control.generation;
+    if (kept_already && undo) {
+        return unexpected(make_error(ErrorCode::kRefused, "it is confirmed already, by a run that did not finish; "
+                                                          "`sgbpf confirm` finishes it"));
+    }
+    if (!host->unconfirmed && !kept_already) {
         if (host->notes.empty()) {
             return unexpected(nothing_waits());
         }
@@ -100,7 +158,7 @@ Result<ConfirmReport> Engine::confirm(bool undo) {
         return report;
     }
     Datapath& datapath = *parts_->datapath;
-    auto kept = undo ? datapath.roll_back_now() : datapath.disarm_rollback();
+    auto kept = kept_already ? Result<bool>(true) : undo ? datapath.roll_back_now() : datapath.disarm_rollback();
     if (!kept) {
         return unexpected(kept.error());
     }

@@ -22,14 +22,13 @@
 
 namespace sgbpf {
 
-// CLOCK_BOOTTIME now, nanoseconds.
-std::uint64_t boot_time_now();
-// A moment of that clock as local wall-clock time: "12:01:00".
+// A moment of CLOCK_BOOTTIME as local wall-clock time: "12:01:00".
 std::string boot_time_text(std::uint64_t boot_ns);
 
 // Precondition: the commit was undone, or never flipped. Detaches what it had attached, takes back what it
-// had announced, forgets it. Done again from the start if a run dies in the middle. `known`: the cached
-// image in force, or null. Cost: a reading of all maps.
+// had announced, ends the flows that its rules and interfaces opened, and steps over its generation number:
+// epochs, slots and listeners that met it must not meet another one of that number. Done again from the start
+// if a run dies in the middle. `known`: the cached image in force, or null. Cost: a reading of all maps.
 Result<void> clean_up_rollback(Datapath& datapath, const MapImage* known, std::vector<std::string>& notes);
 
 }  // namespace sgbpf

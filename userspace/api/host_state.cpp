@@ -70,7 +70,8 @@ Result<void> meet_confirmation(Datapath& datapath, const Store* store, Access ac
     }
     const bool armed = host.control.confirm_state == SG_CONFIRM_ARMED;
     host.unconfirmed = armed && host.control.generation == host.control.pending;
-    host.rolled_back = !host.unconfirmed;
+    // Armed and not flipped: under way, or interrupted; who only looks is told that.
+    host.rolled_back = !armed || (!host.unconfirmed && access != Access::kRead);
     if (access == Access::kRead || (host.unconfirmed && access == Access::kConfirm)) {
         return {};
     }
@@ -80,7 +81,10 @@ Result<void> meet_confirmation(Datapath& datapath, const Store* store, Access ac
                                                  "keeps it, `sgbpf confirm --undo` goes back; nothing changed",
                                                  host.control.generation, boot_time_text(host.control.confirm_until))));
     }
-    const auto cached = cached_image(store, host.control);
+    // If it flipped too late, the image before it is not the one of the digest now.
+    ControlState before = host.control;
+    before.digest = before.generation == before.pending ? before.digest_before : before.digest;
+    const auto cached = cached_image(store, before);
     auto cleaned = clean_up_rollback(datapath, cached ? &*cached : nullptr, host.notes);
     if (!cleaned) {
         return cleaned;

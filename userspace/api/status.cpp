@@ -182,8 +182,12 @@ void look_at_commit(const HostState& host, const Store* store, StatusReport& rep
         // Or one that is under way right now: then somebody holds the lock.
         const bool running = store != nullptr && !store->lock(std::chrono::milliseconds(0));
         say(report, !running, running ? "commit-running" : "commit-interrupted",
-            running
-                ? "a commit is under way"
+            running ? "a commit is under way"
+            : host.control.generation == host.control.pending
+                ? fmt::format(
+                      "a commit was interrupted after it took effect: generation {} is in force; the next apply "
+                      "or `sgbpf confirm` tidies up",
+                      host.control.generation)
                 : "a commit was interrupted; the rules from before it are in force until the next apply, which repairs "
                   "it");
     }

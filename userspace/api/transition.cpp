@@ -134,7 +134,7 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
         }
         reusable = std::move(*slots);
     }
-    auto next = compile({work.desired, work.host.image, capacities, &reusable});
+    auto next = compile({work.desired, work.host.image, capacities, &reusable, work.host.control.generation + 1});
     if (!next) {
         Error error = next.error();
         error.message += "; nothing changed";
@@ -175,9 +175,9 @@ std::vector<std::string> touched_interfaces(const Transition& transition) {
 }
 
 Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source,
-                                std::uint64_t undone_at) {
+                                std::uint32_t confirm_seconds) {
     CommitOutcome outcome;
-    const bool unconfirmed = undone_at != 0;
+    const bool unconfirmed = confirm_seconds != 0;
     const Applied applied = record_of(transition, source, unconfirmed);
     if (auto staged = parts.store->stage_applied(applied); !staged) {
         Error error = staged.error();
@@ -199,7 +199,7 @@ Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transiti
         save_cache(parts, transition.next, true);
     }
     if (transition.writes() != 0 || unconfirmed) {
-        const auto stats = unconfirmed ? run_unconfirmed_commit(*parts.datapath, transition.commit, undone_at)
+        const auto stats = unconfirmed ? run_unconfirmed_commit(*parts.datapath, transition.commit, confirm_seconds)
                                        : run_commit(*parts.datapath, transition.commit);
         const auto control = parts.datapath->control();
         if (!stats && (unconfirmed || !(control && control->generation == transition.commit.to))) {
@@ -209,6 +209,7 @@ Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transiti
         }
         if (stats) {
             outcome.writes = stats->writes;
+            outcome.undone_at = stats->undone_at;
             outcome.engine_ms = static_cast<double>(stats->engine_us) / 1000;
             outcome.grace_ms = static_cast<double>(stats->grace_us + stats->cleanup_us) / 1000;
         } else {

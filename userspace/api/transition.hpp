@@ -46,14 +46,15 @@ struct CommitOutcome {
     std::size_t writes = 0;
     double engine_ms = 0;
     double grace_ms = 0;
+    std::uint64_t undone_at = 0;  // CLOCK_BOOTTIME, nanoseconds: of an unconfirmed commit
     std::vector<std::string> notes;
 };
 
 // Precondition: the lock is held and changes_anything(). An error: the rules in force are those from
-// before. `source`: where the state came from, for the record. `undone_at` (CLOCK_BOOTTIME, nanoseconds; 0 =
-// never): step 3 and what follows is left to the confirmation (confirm.hpp).
+// before. `source`: where the state came from, for the record. `confirm_seconds`
+// (0 = none is needed): step 3 and what follows is left to the confirmation (confirm.hpp).
 Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source,
-                                std::uint64_t undone_at = 0);
+                                std::uint32_t confirm_seconds = 0);
 
 // After the devices of retired interfaces are unbound: forgets their flows and writes the image cache.
 void finish(const Engine::Parts& parts, Transition& transition, std::vector<std::string>* notes);

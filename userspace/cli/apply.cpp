@@ -24,7 +24,7 @@ struct Arguments {
     bool require_devices = false;
     bool yes = false;
     bool prune = false;
-    std::string confirm;
+    std::optional<std::string> confirm;
     bool force = false;
 };
 
@@ -95,11 +95,11 @@ void apply(Context& context, const Arguments& arguments) {
     if (!arguments.force) {
         options.session = context.session();
     }
-    if (!arguments.confirm.empty()) {
-        const auto seconds = parse_decimal(arguments.confirm);
+    if (arguments.confirm) {
+        const auto seconds = parse_decimal(*arguments.confirm);
         if (!seconds || *seconds < kConfirmLeast || *seconds > kConfirmMost) {
-            context.fail(kExitBadInput, fmt::format("--confirm {}: seconds from {} to {}", printable(arguments.confirm),
-                                                    kConfirmLeast, kConfirmMost));
+            context.fail(kExitBadInput, fmt::format("--confirm {}: seconds from {} to {}",
+                                                    printable(*arguments.confirm), kConfirmLeast, kConfirmMost));
             return;
         }
         options.confirm_seconds = static_cast<std::uint32_t>(*seconds);
@@ -166,8 +166,9 @@ void confirm(Context& context, bool undo) {
         for (const std::string& note : report->notes) {
             context.words(note);
         }
-        context.data(fmt::format("generation {} {}\n", report->generation,
-                                 report->rolled_back ? "is in force again" : "is confirmed and stays"));
+        context.data(report->rolled_back
+                         ? fmt::format("the rules from before are in force, as generation {}\n", report->generation)
+                         : fmt::format("generation {} is confirmed and stays\n", report->generation));
     }
     if (report->rolled_back && !undo) {
         context.fail(kExitDiffers, "too late: the time for the confirmation was over");
@@ -185,9 +186,10 @@ void add_apply_commands(CLI::App& app, Context& context) {
                       "Interfaces may leave the file: their devices then drop all traffic but ARP, ND and DHCP until "
                       "`sgbpf detach`");
     command->add_flag("-y,--yes", arguments->yes, "The same as --prune, without a question");
-    command->add_option("--confirm", arguments->confirm,
-                        "Seconds after which the kernel goes back by itself, also if this host cannot be reached any "
-                        "more, unless `sgbpf confirm` comes first");
+    command->add_option(
+        "--confirm", arguments->confirm,
+        "Seconds (5 to 86400) after which the kernel goes back by itself, also if this host cannot be reached any "
+        "more, unless `sgbpf confirm` comes first");
     command->add_flag("--force", arguments->force, "Also if it cuts the SSH session that you work over");
     command->footer(
         "Examples:\n  sgbpf apply s.yaml\n  sgbpf apply s.yaml --confirm 60\n"

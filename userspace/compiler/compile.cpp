@@ -242,7 +242,9 @@ private:
         } else {
             const bool checked_anew =
                 image.locals != before->locals || ((config.flags ^ before->config.flags) & SG_IF_SOURCE_CHECK) != 0;
-            config.epoch = before->config.epoch + (checked_anew ? 1 : 0);
+            // The generation, where it is known: also after a commit that was undone no number comes twice.
+            const auto fresh = std::max(before->config.epoch + 1, static_cast<std::uint32_t>(input_.generation));
+            config.epoch = checked_anew ? fresh : before->config.epoch;
             const bool same_config = std::memcmp(&config, &before->config, sizeof(config)) == 0;
             if (same_config && image.name == before->name) {
                 return before;

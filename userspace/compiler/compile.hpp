@@ -21,6 +21,8 @@ struct CompileInput {
     // Rule slots that are not live in `previous` and that no flow names; used only when every slot has
     // been used once. nullptr = none.
     const std::vector<std::uint32_t>* reusable_rule_slots = nullptr;
+    // Of the commit that this is for; 0 = not known, epochs then count by themselves.
+    std::uint64_t generation = 0;
 };
 
 // Errors: kExhausted with one sentence that names every map that does not hold old and new together.

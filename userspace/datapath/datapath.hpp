@@ -39,6 +39,7 @@ struct ControlState {
     std::uint64_t confirm_state = SG_CONFIRM_NONE;  // enum sg_confirm_state
     std::uint64_t confirm_from = 0;                 // generation to go back to
     std::uint64_t confirm_until = 0;                // CLOCK_BOOTTIME, nanoseconds
+    Digest digest_before{};                         // of confirm_from
 };
 
 // A program at a device's XDP hook; at most one of each mode.

@@ -29,6 +29,7 @@ Result<ControlState> TreeDatapath::control() {
     state.confirm_state = load_word((*record)->confirm_state);
     state.confirm_from = (*record)->confirm_from;
     state.confirm_until = (*record)->confirm_until;
+    std::memcpy(state.digest_before.data(), &(*record)->digest_before[0], sizeof(state.digest_before));
     static_assert(sizeof((*record)->digest) == sizeof(state.digest));
     std::memcpy(state.digest.data(), &(*record)->digest[0], sizeof(state.digest));
     return state;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "api/commit.hpp"
 #include "api/confirm.hpp"
 #include "tests/unit/api/host.hpp"
 
@@ -101,8 +102,8 @@ TEST(Confirm, AfterTheTimeTheOldRulesAreInForceAndTheNextCommandTidiesUp) {
     const auto late = host.engine->confirm(false);
     ASSERT_TRUE(late) << late.error().message;
     EXPECT_TRUE(late->rolled_back);
-    EXPECT_EQ(late->generation, 1u);
-    EXPECT_TRUE(says(late->notes, "generation 2 was not confirmed and is undone; generation 1 is in force"));
+    EXPECT_EQ(late->generation, 3u) << "no number is used twice";
+    EXPECT_TRUE(says(late->notes, "generation 2 was not confirmed and is undone"));
     EXPECT_TRUE(host.kernel.is_consistent());
     EXPECT_FALSE(host.apply(state_text(kOld))->plan.differs()) << "what was applied before is what is applied";
     const auto next = host.apply(state_text(kNew));
@@ -200,7 +201,87 @@ TEST(Confirm, ADeviceCannotChangeItsInterfaceMeanwhile) {
     EXPECT_EQ(host.kernel_bytes(), before);
 }
 
-// Killed at any edit, and rolled back or not: what the next run finds is the old policy, in order.
+// Filtered before, it stays filtered after a rollback, whatever the apply mended at it.
+TEST(Confirm, ADeviceThatIsOnlyMendedDoesNotPassEverythingAfterwards) {
+    Host host;
+    ASSERT_TRUE(host.apply(state_text(kOld)));
+    host.kernel.attachment_list.at(0).problem = "the programs are those of another build of sgbpf";
+    ASSERT_TRUE(host.apply(state_text(kNew), unconfirmed()));
+    EXPECT_EQ(host.kernel.attachment_list.at(0).since, 0u);
+    host.kernel.roll_back();
+    ASSERT_TRUE(host.apply(state_text(kOld)));
+    EXPECT_EQ(host.kernel.attachment_list.size(), 1u) << "detached: it passes everything";
+}
+
+// It drops now; after a rollback it would pass.
+TEST(Confirm, ADeviceThatWasLeftCannotGetAnInterfaceMeanwhile) {
+    Host host;
+    host.kernel.device_list.push_back(tap("tap-db0", 13));
+    ASSERT_TRUE(host.apply(state_text(kOld, "", kDb)));
+    ApplyOptions prune;
+    prune.allow_leaving = true;
+    ASSERT_TRUE(host.apply(state_text(kOld), prune));
+    EXPECT_FALSE(host.apply(state_text(kOld, "", kDb), unconfirmed()));
+    EXPECT_TRUE(host.apply(state_text(kOld, "", kDb)));
+}
+
+// The time is over between the last edit and the flip: the timer comes by again within a second, unless a
+// command comes first.
+TEST(Confirm, AFlipThatIsTooLateDoesNotStay) {
+    Host host;
+    ASSERT_TRUE(host.apply(state_text(kOld)));
+    host.kernel.before_flip = [&] { host.kernel.roll_back(); };
+    const auto late = host.apply(state_text(kNew), unconfirmed());
+    ASSERT_FALSE(late);
+    EXPECT_EQ(host.kernel.generation(), 2u) << "the case is not the one meant";
+    host.restart();
+    const auto next = host.apply(state_text(kOld));
+    ASSERT_TRUE(next) << next.error().message;
+    EXPECT_EQ(ports_in_force(host), "80 ");
+    EXPECT_TRUE(host.kernel.is_consistent());
+    EXPECT_EQ(host.kernel.control()->confirm_state, SG_CONFIRM_NONE);
+}
+
+// A flow that the undone commit let in names slots that the next one gives away, and an epoch that must not
+// come again.
+TEST(Confirm, FlowsOfAnUndoneCommitAreEndedAndItsEpochIsNotUsedAgain) {
+    Host host;
+    ASSERT_TRUE(host.apply(state_text(kOld)));
+    const std::string old_id = host.engine->show_rules("web0")->at(0).rule.id;
+    std::string moved = state_text(kNew);
+    moved.replace(moved.find("10.0.1.10"), 9, "10.0.1.11");
+    ASSERT_TRUE(host.apply(moved, unconfirmed()));
+    const auto epoch_of = [&] {
+        const auto interface = host.kernel.get<MapId::kInterfaces>(1);
+        return std::max(interface->config[0].epoch, interface->config[1].epoch);
+    };
+    const std::uint32_t undone = epoch_of();
+    sg_flow flow{};
+    flow.key.interface_slot = 1;
+    flow.rule = 1;
+    while (flow.rule < 8 && host.kernel.get<MapId::kRules>(flow.rule)->live != 0) {
+        ++flow.rule;
+    }
+    --flow.rule;  // the newest: of the undone commit
+    flow.word = SG_FLOW_ESTABLISHED;
+    host.kernel.flow_list = {flow};
+    host.kernel.roll_back();
+    ASSERT_TRUE(host.engine->confirm(false));
+    ASSERT_FALSE(host.kernel.flushes.empty());
+    EXPECT_EQ(host.kernel.flushes.back().rule, flow.rule);
+    moved.replace(moved.find("10.0.1.11"), 9, "10.0.1.12");
+    ASSERT_TRUE(host.apply(moved));
+    EXPECT_GT(epoch_of(), undone);
+}
+
+TEST(Confirm, WhoLooksWhileItIsUnderWayIsNotToldThatItWasUndone) {
+    Host host;
+    ASSERT_TRUE(host.apply(state_text(kOld)));
+    host.kernel.before_flip = [&] { EXPECT_FALSE(has_condition(host, "rolled-back", true)); };
+    ASSERT_TRUE(host.apply(state_text(kNew), unconfirmed()));
+}
+
+// Killed at any edit before the flip: what the next run finds is the old policy, in order.
 TEST(Confirm, AKillBeforeTheFlipLeavesTheOldRules) {
     for (std::size_t stop = 0; stop < 12; ++stop) {
         SCOPED_TRACE(stop);
@@ -230,6 +311,14 @@ TEST(Confirm, AKillDuringTheConfirmationIsFinishedByTheNextRun) {
     host.kernel.stop_after_edits.reset();
     host.restart();
     EXPECT_EQ(ports_in_force(host), "22 ");
+    const auto status = host.engine->status();
+    EXPECT_TRUE(std::any_of(status->conditions.begin(), status->conditions.end(), [](const Condition& condition) {
+        return condition.text.find("generation 2 is in force") != std::string::npos;
+    }));
+    EXPECT_FALSE(host.engine->confirm(true)) << "too late to go back";
+    const auto finished = host.engine->confirm(false);
+    ASSERT_TRUE(finished) << finished.error().message;
+    EXPECT_FALSE(finished->rolled_back);
     EXPECT_FALSE(host.apply(state_text(kNew))->plan.differs());
     EXPECT_TRUE(host.kernel.is_consistent());
 }
