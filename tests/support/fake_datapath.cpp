@@ -255,12 +255,18 @@ Result<std::uint64_t> FakeDatapath::flush_flows(const sg_flush& what) {
     return std::uint64_t{0};
 }
 
-Result<std::vector<Judged>> FakeDatapath::try_image(const MapImage&, const Capacities&,
+Result<std::vector<Judged>> FakeDatapath::try_image(const MapImage& image, const Capacities& capacities,
                                                     const std::vector<DryRun>& packets) {
+    trial_capacities = capacities;
     std::vector<Judged> answers;
     for (const DryRun& packet : packets) {
         trials.push_back(packet);
         answers.push_back(trial_answer.at(packet.direction));
+        const InterfaceImage* interface = image.interface_at(packet.interface_slot);
+        if (interface != nullptr && (interface->config.flags & SG_IF_QUARANTINE) != 0) {
+            answers.back().passed = false;
+            answers.back().outcome.reason = SG_REASON_QUARANTINE;
+        }
     }
     return answers;
 }

@@ -36,7 +36,8 @@ public:
     std::vector<DryRun> dry_runs;                         // what was asked
     Judged dry_run_answer;                                // what is said to each
     std::vector<DryRun> trials;                           // what try_image was asked
-    std::array<Judged, SG_DIRECTIONS> trial_answer;       // what it says, by direction
+    std::array<Judged, SG_DIRECTIONS> trial_answer;       // what it says, by direction; a quarantine drops all
+    Capacities trial_capacities;                          // of the last try_image
     std::vector<sg_event> events;                         // what the next listener reads at once
     std::uint64_t events_lost = 0;                        // told with them
     std::pair<std::uint16_t, std::uint32_t> listening{};  // what the last listener asked for

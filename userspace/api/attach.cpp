@@ -14,30 +14,30 @@ namespace sgbpf {
 
 namespace {
 
-// Sets or ends the quarantine of one interface: a commit of its own.
-Result<void> set_quarantine(const Engine::Parts& parts, HostState& host, const std::string& name, bool on,
-                            const std::string& command) {
+// Sets or ends the quarantine of one interface: a commit of its own. Writes nothing yet.
+Result<Transition> plan_quarantine(const Engine::Parts& parts, HostState host, const std::string& name, bool on) {
     State desired = host.applied->state;
     desired.interfaces.at(name).quarantine = on;
-    const std::string source = host.applied->source;
-    auto transition = plan_transition(parts, std::move(host), std::move(desired));
-    if (!transition) {
-        return unexpected(transition.error());
-    }
-    if (transition->changes_anything()) {
-        auto outcome = carry_out(parts, *transition, source);
+    return plan_transition(parts, std::move(host), std::move(desired));
+}
+
+// Carries it out, and makes `host` what is in force then.
+Result<void> set_quarantine(const Engine::Parts& parts, Transition transition, HostState& host,
+                            const std::string& command) {
+    if (transition.changes_anything()) {
+        auto outcome = carry_out(parts, transition, transition.host.applied->source);
         if (!outcome) {
             return unexpected(outcome.error());
         }
-        parts.journal(caller_text(), command, to_hex(transition->host.control.digest), &outcome->notes);
-        finish(parts, *transition, &outcome->notes);
+        parts.journal(caller_text(), command, to_hex(transition.host.control.digest), &outcome->notes);
+        finish(parts, transition, &outcome->notes);
         for (const std::string& note : outcome->notes) {
             parts.warn(note.starts_with("warning: ") ? note.substr(9) : note);
         }
     }
-    host = std::move(transition->host);
-    host.image = std::move(transition->next);
-    host.applied->state = std::move(transition->desired);
+    host = std::move(transition.host);
+    host.image = std::move(transition.next);
+    host.applied->state = std::move(transition.desired);
     host.applied_is_current = true;
     return {};
 }
@@ -135,21 +135,32 @@ Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hoo
     if (!devices) {
         return unexpected(devices.error());
     }
+    if (!interface.empty() && !devices->problems.empty()) {
+        return unexpected(devices->problems.front());
+    }
+    // What is going to be in force: an attach by name is the way out of a quarantine.
+    std::optional<Transition> unquarantined;
+    if (!interface.empty() && wanted.begin()->second.quarantine) {
+        auto planned = plan_quarantine(*parts_, std::move(*host), interface, false);
+        if (!planned) {
+            return unexpected(planned.error());
+        }
+        unquarantined = std::move(*planned);
+    }
     if (session) {
-        auto guarded = check_session(*parts_, *session, {host->applied->state, host->image, devices->found, *host});
+        const HostState& now = unquarantined ? unquarantined->host : *host;
+        auto guarded = check_session(*parts_, *session,
+                                     {unquarantined ? unquarantined->desired : now.applied->state,
+                                      unquarantined ? unquarantined->next : now.image, devices->found, now});
         if (!guarded) {
             return unexpected(guarded.error());
         }
     }
-    if (!interface.empty()) {
-        if (!devices->problems.empty()) {
-            return unexpected(devices->problems.front());
-        }
-        if (wanted.begin()->second.quarantine) {
-            auto ended = set_quarantine(*parts_, *host, interface, false, "attach " + interface + ": quarantine ended");
-            if (!ended) {
-                return unexpected(ended.error());
-            }
+    if (unquarantined) {
+        auto ended =
+            set_quarantine(*parts_, std::move(*unquarantined), *host, "attach " + interface + ": quarantine ended");
+        if (!ended) {
+            return unexpected(ended.error());
         }
     }
     AttachReport report;
@@ -230,7 +241,11 @@ Result<std::vector<DetachReport>> Engine::detach(const std::string& name, bool q
             if (auto current = require_current(*host); !current) {
                 return unexpected(current.error());
             }
-            auto set = set_quarantine(*parts_, *host, report.interface, true, "quarantine " + report.interface);
+            auto planned = plan_quarantine(*parts_, std::move(*host), report.interface, true);
+            if (!planned) {
+                return unexpected(planned.error());
+            }
+            auto set = set_quarantine(*parts_, std::move(*planned), *host, "quarantine " + report.interface);
             if (!set) {
                 return unexpected(set.error());
             }

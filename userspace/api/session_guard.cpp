@@ -72,6 +72,11 @@ Result<bool> is_tracked(const Engine::Parts& parts, const HostState& host, const
     });
 }
 
+// Loaded maps keep the sizes they were made with, whatever host.yaml says since.
+Result<Capacities> capacities_of(const Engine::Parts& parts, const HostState& host) {
+    return host.kernel_empty ? Result<Capacities>(parts.host.capacities) : parts.datapath->capacities();
+}
+
 bool crosses(const std::vector<int>& crossed, const Device& device) {
     return device.netns.empty() && std::find(crossed.begin(), crossed.end(), device.ifindex) != crossed.end();
 }
@@ -144,6 +149,10 @@ Result<void> check_session(const Engine::Parts& parts, const OperatorSession& se
     if (!crossed) {
         return unexpected(crossed.error());
     }
+    auto capacities = capacities_of(parts, guard.host);
+    if (!capacities) {
+        return unexpected(capacities.error());
+    }
     const auto slots = interface_slots(guard.image);
     for (const auto& [name, device] : guard.devices) {
         const Interface& interface = guard.desired.interfaces.at(name);
@@ -159,7 +168,7 @@ Result<void> check_session(const Engine::Parts& parts, const OperatorSession& se
         if (!*tracked) {
             packets.push_back(packet_of(session, interface, slot->second, false, kAck));
         }
-        auto judged = parts.datapath->try_image(guard.image, parts.host.capacities, packets);
+        auto judged = parts.datapath->try_image(guard.image, *capacities, packets);
         if (!judged) {
             return unexpected(judged.error());
         }

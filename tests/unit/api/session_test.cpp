@@ -136,5 +136,29 @@ TEST_F(Guarded, AttachIsGuardedAsWell) {
     EXPECT_TRUE(host.engine->attach("web0", HookChoice::kAuto));
 }
 
+TEST_F(Guarded, TheWayOutOfAQuarantineIsOpen) {
+    ASSERT_TRUE(host.apply(host_state()));
+    ASSERT_TRUE(host.engine->detach("web0", true));
+    pass(SG_IN, false);  // by the rules, once the quarantine is over
+    const std::string before = host.kernel_bytes();
+    const auto refused = host.engine->attach("web0", HookChoice::kAuto, over_ssh());
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("no rule admits it"), std::string::npos) << refused.error().message;
+    EXPECT_EQ(host.kernel_bytes(), before);
+    pass(SG_IN, true);
+    const auto ended = host.engine->attach("web0", HookChoice::kAuto, over_ssh());
+    EXPECT_TRUE(ended) << ended.error().message;
+    EXPECT_NE(host.kernel_bytes(), before);
+}
+
+TEST_F(Guarded, IsJudgedOnMapsOfTheSizesThatAreLoaded) {
+    ASSERT_TRUE(host.apply(host_state()));
+    const Capacities loaded = host.config.capacities;
+    host.config.capacities.prefixes /= 2;  // host.yaml changed since
+    host.restart();
+    ASSERT_TRUE(host.apply(host_state("      - {protocol: tcp, port: 22, cidr: 0.0.0.0/0}\n"), guarded()));
+    EXPECT_EQ(host.kernel.trial_capacities, loaded);
+}
+
 }  // namespace
 }  // namespace sgbpf::test
