@@ -156,4 +156,22 @@ Result<void> check_device(Role role, const Device& device) {
     return role == Role::kHost ? check_host_device(device) : check_workload_device(device);
 }
 
+std::map<int, int> lower_devices(const std::vector<DeviceLink>& links) {
+    std::map<int, int> named;
+    for (const DeviceLink& one : links) {
+        if (one.link != 0 && !one.elsewhere && one.link != one.ifindex) {
+            named.emplace(one.ifindex, one.link);
+        }
+    }
+    // Two ends of a veth pair in one namespace name each other: that is no stack.
+    std::map<int, int> lower;
+    for (const auto& [ifindex, link] : named) {
+        const auto back = named.find(link);
+        if (back == named.end() || back->second != ifindex) {
+            lower.emplace(ifindex, link);
+        }
+    }
+    return lower;
+}
+
 }  // namespace sgbpf

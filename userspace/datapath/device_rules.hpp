@@ -2,6 +2,9 @@
 // Which devices can be filtered in which role. Pure.
 #pragma once
 
+#include <map>
+#include <vector>
+
 #include <sgbpf/result.hpp>
 
 #include "datapath/datapath.hpp"
@@ -19,5 +22,15 @@ Result<void> check_workload_device(const Device& device);
 Result<void> check_host_device(const Device& device);
 
 Result<void> check_device(Role role, const Device& device);
+
+// What rtnetlink tells of a device's IFLA_LINK.
+struct DeviceLink {
+    int ifindex = 0;
+    int link = 0;            // 0: none
+    bool elsewhere = false;  // `link` is a number of another namespace
+};
+
+// Device -> the one that it is stacked on and that carries its frames (VLAN, macvlan).
+std::map<int, int> lower_devices(const std::vector<DeviceLink>& links);
 
 }  // namespace sgbpf

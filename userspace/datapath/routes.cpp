@@ -2,7 +2,6 @@
 // Which devices of the calling thread's namespace carry packets between two addresses, as rtnetlink says.
 #include <algorithm>
 #include <cstring>
-#include <map>
 
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
@@ -10,6 +9,7 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include "datapath/device_rules.hpp"
 #include "datapath/devices.hpp"
 #include "datapath/netlink.hpp"
 
@@ -75,35 +75,26 @@ bool add_route(const Address* local, const Address& peer, std::vector<int>& foun
     return asked.has_value();
 }
 
-// Device -> the one it is stacked on, for kinds where that one carries the same frames.
-Result<std::map<int, int>> lower_devices() {
+Result<std::vector<DeviceLink>> device_links() {
     NetlinkRequest request(RTM_GETLINK, NLM_F_DUMP);
     request.header<ifinfomsg>().ifi_family = AF_UNSPEC;
-    std::map<int, int> lower;
+    std::vector<DeviceLink> links;
     auto asked = request.ask("list the network devices", [&](const nlmsghdr& message) {
         const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&message));
-        int link = 0;
-        bool elsewhere = false;
+        DeviceLink one{.ifindex = info->ifi_index};
         each_attribute<ifinfomsg>(message, [&](const nlattr& attribute) {
             if (mnl_attr_get_type(&attribute) == IFLA_LINK) {
-                link = static_cast<int>(mnl_attr_get_u32(&attribute));
+                one.link = static_cast<int>(mnl_attr_get_u32(&attribute));
             } else if (mnl_attr_get_type(&attribute) == IFLA_LINK_NETNSID) {
-                elsewhere = true;
+                one.elsewhere = true;
             }
         });
-        if (link != 0 && !elsewhere && link != info->ifi_index) {
-            lower[info->ifi_index] = link;
-        }
+        links.push_back(one);
     });
     if (!asked) {
         return unexpected(asked.error());
     }
-    // Two ends of a veth pair in one namespace name each other: that is no stack.
-    std::erase_if(lower, [&lower](const auto& entry) {
-        const auto back = lower.find(entry.second);
-        return back != lower.end() && back->second == entry.first;
-    });
-    return lower;
+    return links;
 }
 
 }  // namespace
@@ -117,13 +108,14 @@ Result<std::vector<int>> find_devices_between(const Address& local, const Addres
     if (!add_route(&local, peer, found)) {
         add_route(nullptr, peer, found);
     }
-    auto lower = lower_devices();
-    if (!lower) {
-        return unexpected(lower.error());
+    auto links = device_links();
+    if (!links) {
+        return unexpected(links.error());
     }
+    const auto lower = lower_devices(*links);
     for (std::size_t i = 0; i < found.size(); ++i) {
-        const auto below = lower->find(found[i]);
-        if (below != lower->end() && std::find(found.begin(), found.end(), below->second) == found.end()) {
+        const auto below = lower.find(found[i]);
+        if (below != lower.end() && std::find(found.begin(), found.end(), below->second) == found.end()) {
             found.push_back(below->second);
         }
     }

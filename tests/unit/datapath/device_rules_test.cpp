@@ -155,5 +155,15 @@ TEST(WorkloadDevice, SaysThatReversedKindsSwapTheRules) {
     }
 }
 
+TEST(LowerDevices, AreWhatVlansAndMacvlansStandOnButNoEndOfAPair) {
+    using Stack = std::map<int, int>;
+    EXPECT_EQ(lower_devices({{2, 0}, {3, 2}}), (Stack{{3, 2}})) << "a VLAN over a NIC";
+    EXPECT_EQ(lower_devices({{4, 3}, {3, 2}, {2, 0}}), (Stack{{4, 3}, {3, 2}})) << "a macvlan over that";
+    EXPECT_EQ(lower_devices({{5, 6}, {6, 5}}), Stack{}) << "a veth pair in one namespace";
+    EXPECT_EQ(lower_devices({{5, 6}, {6, 5}, {7, 5}, {8, 6}}), (Stack{{7, 5}, {8, 6}})) << "stacked on its ends";
+    EXPECT_EQ(lower_devices({{2, 0}, {9, 2, true}}), Stack{}) << "a peer elsewhere that has a number of ours";
+    EXPECT_EQ(lower_devices({{1, 1}}), Stack{}) << "itself";
+}
+
 }  // namespace
 }  // namespace sgbpf
