@@ -139,7 +139,10 @@ Result<void> Attacher::upgrade_filters(Instance& instance, const Object& tc) {
         for (const auto& [ifindex, binding] : *bindings) {
             const Role role = role_of(binding);
             auto own = own_program(instance, id_of_slot(binding.interface_slot), ifindex, role, direction);
-            if (!own || own->kind != HookKind::kClsact || !next->is_newer_than(own->program_id)) {
+            if (!own) {
+                return unexpected(own.error());
+            }
+            if (own->kind != HookKind::kClsact || !next->is_newer_than(own->program_id)) {
                 continue;
             }
             auto replaced = clsact_attach(ifindex, hook_of(role, direction), next->program, true);
