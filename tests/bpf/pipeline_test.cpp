@@ -238,7 +238,7 @@ TEST_F(Pipeline, RowsCoverEveryReason) {
         SG_REASON_NO_CAPACITY,  // flow_table_test.cpp
         SG_REASON_NOT_READY,    // below
         SG_REASON_QUARANTINE,   // below
-        SG_REASON_ROLLED_BACK,  // needs an attached device: datapath/ and tests/netns
+        SG_REASON_ROLLED_BACK,  // needs an attached device: datapath/host_test.cpp
         SG_REASON_FLOW_BUSY,    // needs two CPUs: issue 4's race tests
         SG_REASON_INTERNAL,     // cannot happen
         SG_REASON_RELATED,      // issue 5

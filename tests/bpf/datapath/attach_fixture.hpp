@@ -81,12 +81,14 @@ protected:
         auto found = tc_filters(where.ifindex, hook);
         return found ? *found : std::vector<TcFilter>();
     }
-    // Frames dropped for want of rules: [in, out]. No rules are loaded in these tests.
-    std::array<std::uint64_t, 2> not_ready(std::uint32_t slot) {
+    // Frames that were judged for this reason: [in, out].
+    std::array<std::uint64_t, 2> by_reason(std::uint32_t slot, sg_reason reason) {
         auto counters = datapath_->read_counters(slot);
         EXPECT_TRUE(counters);
-        return {counters->packets[SG_IN][SG_REASON_NOT_READY], counters->packets[SG_OUT][SG_REASON_NOT_READY]};
+        return {counters->packets[SG_IN][reason], counters->packets[SG_OUT][reason]};
     }
+    // Dropped for want of rules: none are loaded in these tests.
+    std::array<std::uint64_t, 2> not_ready(std::uint32_t slot) { return by_reason(slot, SG_REASON_NOT_READY); }
 
     std::unique_ptr<Datapath> datapath_;
 };

@@ -2,8 +2,15 @@
 // Role host: what arrives at the device is inbound, judged at XDP or the ingress hook; what leaves is outbound.
 #include <chrono>
 #include <filesystem>
+#include <set>
 #include <thread>
 
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +34,29 @@ protected:
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
         return not_ready(slot);
+    }
+    // Hears IPv4 that a device receives, after XDP and the ingress hook: only what passed them.
+    static Fd receiver(const std::string& name) {
+        Fd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+        sockaddr_ll address{};
+        address.sll_family = AF_PACKET;
+        address.sll_ifindex = static_cast<int>(::if_nametoindex(name.c_str()));
+        address.sll_protocol = htons(ETH_P_IP);
+        EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+        return socket;
+    }
+    static bool receives(const Fd& socket, int milliseconds = 5000) {
+        pollfd wait{.fd = socket.get(), .events = POLLIN, .revents = 0};
+        std::array<std::byte, 64> frame;
+        sockaddr_ll from{};
+        while (::poll(&wait, 1, milliseconds) == 1) {
+            socklen_t size = sizeof(from);
+            ::recvfrom(socket.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+            if (from.sll_pkttype != PACKET_OUTGOING) {
+                return true;
+            }
+        }
+        return false;
     }
 };
 
@@ -79,6 +109,39 @@ TEST_F(HostAttach, JudgesWhatArrivesAsInboundAndWhatLeavesAsOutboundAtEveryHook)
         EXPECT_TRUE(by_id().empty());
         send_frame("wire0");
         EXPECT_EQ(not_ready(1), (Counts{in, out}));
+        shell("ip link del eth0");
+    }
+}
+
+// What an unconfirmed apply attached: once its generation is gone, what no rule admits passes, and is counted.
+TEST_F(HostAttach, LetsPassWhatARolledBackApplyAttached) {
+    Counts passed{};
+    for (const Way& way : kWays) {
+        SCOPED_TRACE(way.hook);
+        add_veth("eth0", "wire0");
+        AttachRequest rolled_back = host_request("eth0", 1, way.choice);
+        rolled_back.since = datapath_->control()->generation + 1;
+        const Attachment made = attached(rolled_back);
+        EXPECT_EQ(made.hook, way.hook);
+        const Fd host = receiver("eth0");
+        const Fd wire = receiver("wire0");
+        const Counts dropped = not_ready(1);
+        send_frame("wire0");
+        EXPECT_TRUE(receives(host));
+        send_frame("eth0");
+        EXPECT_TRUE(receives(wire));
+        passed = {passed[SG_IN] + 1, passed[SG_OUT] + 1};
+        EXPECT_EQ(by_reason(1, SG_REASON_ROLLED_BACK), passed);
+        EXPECT_EQ(not_ready(1), dropped);
+
+        attached(host_request("eth0", 1, way.choice));  // by an apply that stays
+        send_frame("wire0");
+        send_frame("eth0");
+        EXPECT_EQ(counted(1, Counts{dropped[SG_IN] + 1, dropped[SG_OUT] + 1}),
+                  (Counts{dropped[SG_IN] + 1, dropped[SG_OUT] + 1}));
+        EXPECT_FALSE(receives(host, 0));
+        EXPECT_FALSE(receives(wire, 0));
+        ASSERT_TRUE(datapath_->detach(by_id()[id(1)]));
         shell("ip link del eth0");
     }
 }
