@@ -223,15 +223,16 @@ Result<Attachment> Attacher::attach(const AttachRequest& request) {
         return unexpected(own.error());
     }
     // In force here already, then it is nowhere else: refreshing thousands of devices stays cheap.
-    if (!(*own)[SG_IN].kind || !(*own)[SG_OUT].kind) {
-        checked = in_order([&] { return check_elsewhere(request, netns->inode); },
-                           [&] { return take_over_left(instance, request); });
-        if (!checked) {
-            return unexpected(checked.error());
+    const bool in_force = (*own)[SG_IN].kind && (*own)[SG_OUT].kind;
+    if (!in_force) {
+        checked = check_elsewhere(request, netns->inode);
+        // Of a device that stayed attached when its interface left: taken over below, when nothing refuses.
+        auto left = own_programs(instance, instance.left_id(ifindex), ifindex, request.role);
+        if (!checked || !left) {
+            return unexpected(checked ? left.error() : checked.error());
         }
-        own = own_programs(instance, request.interface_id, ifindex, request.role);
-        if (!own) {
-            return unexpected(own.error());
+        for (const sg_direction direction : kBothDirections) {
+            (*own)[direction] = (*own)[direction].kind ? (*own)[direction] : (*left)[direction];
         }
     }
     checked = check_hook(request, *own);
@@ -244,7 +245,8 @@ Result<Attachment> Attacher::attach(const AttachRequest& request) {
                                 .since = request.since};
     std::vector<std::string> refused;
     auto done = in_order([&] { return instance.bind(ifindex, binding); },
-                         [&] { return attach_missing(instance, request, *own, refused); });
+                         [&] { return attach_missing(instance, request, *own, refused); },
+                         [&] { return in_force ? Result<void>() : take_over_left(instance, request); });
     if (!done) {
         static_cast<void>(instance.bind(ifindex, *before).has_value());
         return unexpected(done.error());

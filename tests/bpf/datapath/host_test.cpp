@@ -273,6 +273,27 @@ TEST_F(HostAttach, StaysAttachedInItsRoleWhenItsInterfaceLeaves) {
     }
 }
 
+TEST_F(HostAttach, LeavesADeviceWhoseInterfaceLeftAsItWasWhenItRefuses) {
+    add_veth("eth0", "wire0");
+    ASSERT_TRUE(datapath_->unbind(attached(host_request("eth0", 1, HookChoice::kGeneric))));
+    const auto pins = [this] {
+        std::set<std::string> names;
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(bpffs() + "/sgbpf")) {
+            names.insert(entry.path());
+        }
+        return names;
+    };
+    const auto before = pins();
+    EXPECT_NE(refused(host_request("eth0", 2, HookChoice::kNative)).message.find("is attached by xdp generic"),
+              std::string::npos);
+    EXPECT_EQ(pins(), before);
+    EXPECT_EQ(attached(host_request("eth0", 2)).hook, "xdp generic + tcx");
+    EXPECT_EQ(by_id().size(), 1U);
+    EXPECT_EQ(by_id()[id(2)].problem, "");
+    send_frame("wire0");
+    EXPECT_EQ(counted(2, Counts{1, 0}), (Counts{1, 0}));
+}
+
 TEST_F(HostAttach, KeepsItsRoleWhileItIsAttached) {
     add_veth("eth0", "wire0");
     add_veth("web0", "guest0");
