@@ -200,7 +200,9 @@ void add_apply_commands(CLI::App& app, Context& context) {
     auto undo = std::make_shared<bool>(false);
     CLI::App* confirm_command = app.add_subcommand("confirm", "Keep what `apply --confirm` made active");
     confirm_command->add_flag("--undo", *undo, "Go back at once instead");
-    confirm_command->footer("Examples:\n  sgbpf apply s.yaml --confirm 60 && sgbpf confirm\n  sgbpf confirm --undo");
+    confirm_command->footer(
+        "Examples:\n  sgbpf apply s.yaml --confirm 60\n  sgbpf confirm         # from a new connection\n"
+        "  sgbpf confirm --undo");
     confirm_command->callback([&context, undo] { confirm(context, *undo); });
 }
 

@@ -230,16 +230,21 @@ void finish(Context& context, Printer& printer, const Result<ReplaySummary>& sum
 
 // Null after saying why: loads the programs.
 std::unique_ptr<Replayer> make_replayer(Context& context, const Arguments& arguments) {
-    const HostConfig* host = context.host_settings();
-    if (host == nullptr) {
-        return nullptr;
+    // The answers are the same on every machine: the host's own settings count only when they are named.
+    Capacities capacities;
+    if (!context.options.host_config.empty()) {
+        const HostConfig* host = context.host_settings();
+        if (host == nullptr) {
+            return nullptr;
+        }
+        capacities = host->capacities;
     }
     if (!context.env.lacks_privilege.empty()) {
         context.fail(kExitKernel, context.env.lacks_privilege);
         return nullptr;
     }
     auto replayer = Replayer::make(
-        {.capacities = host->capacities, .programs = arguments.program == "xdp" ? ObjectKind::kXdp : ObjectKind::kTc});
+        {.capacities = capacities, .programs = arguments.program == "xdp" ? ObjectKind::kXdp : ObjectKind::kTc});
     if (!replayer) {
         context.fail(replayer.error());
         return nullptr;
