@@ -6,10 +6,10 @@
 
 #include <fmt/format.h>
 
+#include "api/apply_checks.hpp"
 #include "api/confirm.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
-#include "api/session_guard.hpp"
 #include "api/transition.hpp"
 #include "base/strings.hpp"
 #include "model/changes.hpp"
@@ -22,18 +22,6 @@ namespace {
 std::string left_words(const Device& device) {
     return fmt::format("drops all traffic but ARP, ND and DHCP until `sgbpf detach {}`", device.name);
 }
-
-// Everything that is known before the first write.
-struct Prepared {
-    Transition transition;
-    DeviceSearch devices;
-    std::vector<Attachment> leaving;      // filtered, and claimed by nothing in the file
-    std::vector<Attachment> left_behind;  // bound to a slot without interface: an earlier run died
-    std::vector<std::string> to_attach;   // interface names
-    Plan plan;
-    Timing timing;
-    std::vector<std::string> notes;
-};
 
 bool claimed(const DeviceSearch& devices, const Device& device) {
     return std::any_of(devices.found.begin(), devices.found.end(),
@@ -96,15 +84,6 @@ void find_unattached(Prepared& work) {
             work.plan.attaching.push_back(name + ": " + device_words(device));
         }
     }
-}
-
-Error refusal_of(const std::vector<Error>& problems) {
-    Error error = problems.front();
-    for (std::size_t i = 1; i < problems.size(); ++i) {
-        error.detail += problems[i].message + "\n";
-    }
-    error.message += "; nothing changed";
-    return error;
 }
 
 // A quarantine is the operator's, not the file's: it stays.
@@ -187,75 +166,6 @@ Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access
     find_leaving(work);
     find_unattached(work);
     return count_flows_of_leaving(*parts.datapath, work);
-}
-
-// The attachment of a device that goes to another interface; nullptr: it is free, or stays.
-const Attachment* moved_attachment(const Prepared& work, const std::string& name) {
-    const std::uint32_t slot = work.transition.slots.find(work.transition.desired.interfaces.at(name).id)->second;
-    const Attachment* before = attachment_of_device(work.transition.host.attachments, work.devices.found.at(name));
-    const bool moves = before != nullptr && before->interface_slot != 0 && before->interface_slot != slot;
-    return moves ? before : nullptr;
-}
-
-// Bindings have no generation: a device that changed its interface could not be given back.
-Result<void> refuse_moves_to_confirm(const Prepared& work) {
-    std::vector<Error> moves;
-    for (const std::string& name : work.to_attach) {
-        const Attachment* before = attachment_of_device(work.transition.host.attachments, work.devices.found.at(name));
-        const bool left = before != nullptr && before->interface_slot == 0 && !before->hook.empty();
-        if (left || moved_attachment(work, name) != nullptr) {
-            moves.push_back(make_error(ErrorCode::kRefused,
-                                       fmt::format("{} goes to another interface, {}, which --confirm cannot undo; "
-                                                   "apply that without --confirm",
-                                                   device_words(work.devices.found.at(name)), name)));
-        }
-    }
-    return moves.empty() ? Result<void>{} : unexpected(refusal_of(moves));
-}
-
-// Guards, in the order in which a person can do something about them.
-Result<void> refuse(const Prepared& work, const ApplyOptions& options) {
-    if (!work.devices.problems.empty()) {
-        return unexpected(refusal_of(work.devices.problems));
-    }
-    if (options.require_devices && !work.plan.waiting.empty()) {
-        std::vector<Error> missing;
-        for (const std::string& waiting : work.plan.waiting) {
-            missing.push_back(make_error(ErrorCode::kRefused, waiting + " (--require-devices)"));
-        }
-        return unexpected(refusal_of(missing));
-    }
-    if (options.confirm_seconds != 0) {
-        if (auto moves = refuse_moves_to_confirm(work); !moves) {
-            return moves;
-        }
-    }
-    if (!work.leaving.empty() && !options.allow_leaving && !(options.ask_leaving && options.ask_leaving(work.plan))) {
-        std::vector<Error> left;
-        for (const std::string& sentence : work.plan.leaving) {
-            left.push_back(make_error(ErrorCode::kRefused, sentence));
-        }
-        Error error = refusal_of(left);
-        error.message += "; say --prune if that is meant";
-        return unexpected(std::move(error));
-    }
-    return {};
-}
-
-Result<void> guard_session(const Engine::Parts& parts, const Prepared& work, const ApplyOptions& options) {
-    if (!options.session) {
-        return {};
-    }
-    auto leaves = check_session_leaves(parts, *options.session, work.leaving,
-                                       "a device without an interface drops all but ARP, ND and DHCP");
-    if (!leaves) {
-        return leaves;
-    }
-    const Transition& next = work.transition;
-    if (next.writes() == 0 && work.to_attach.empty()) {
-        return {};
-    }
-    return check_session(parts, *options.session, {next.desired, next.next, work.devices.found, next.host});
 }
 
 // A device that goes to another interface is taken from the old one first, all of them before the first is
@@ -407,7 +317,7 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
         report.plan = std::move(work.plan);
         return report;
     }
-    if (auto refused = refuse(work, options); !refused) {
+    if (auto refused = check_prepared(work, options); !refused) {
         return unexpected(refused.error());
     }
     if (auto guarded = guard_session(*parts_, work, options); !guarded) {
