@@ -105,6 +105,18 @@ DetachReport report_of(const HostState& host, const Attachment& attachment) {
     return report;
 }
 
+// Everything passes now, and nothing of it is to come back by surprise. Without a record there is none.
+void forget_quarantines(const Store& store) {
+    auto applied = store.load_applied();
+    if (!applied || !*applied) {
+        return;
+    }
+    for (auto& [name, interface] : (*applied)->state.interfaces) {
+        interface.quarantine = false;
+    }
+    static_cast<void>(store.save_applied(**applied).has_value());
+}
+
 }  // namespace
 
 Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hook,
@@ -283,6 +295,7 @@ Result<std::vector<std::string>> Engine::remove_all() {
     if (auto removed = parts_->datapath->remove_all(); !removed) {
         return unexpected(removed.error());
     }
+    forget_quarantines(*parts_->store);
     parts_->journal(caller_text(), fmt::format("remove-all: {}", counted(devices.size(), "device")), "", nullptr);
     return devices;
 }

@@ -66,7 +66,7 @@ bool interrupted() {
 // sudo takes SSH_CONNECTION from our environment; the guard of that session must not be blind for it.
 const char* own_or_inherited(const char* name) {
     const char* own = std::getenv(name);
-    if (own != nullptr || std::string_view(name) != "SSH_CONNECTION") {
+    if ((own != nullptr && *own != '\0') || std::string_view(name) != "SSH_CONNECTION") {
         return own;
     }
     static const std::optional<std::string> inherited = sgbpf::ancestor_variable(name);

@@ -12,7 +12,8 @@ _sgbpf() {
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --hook) mapfile -t COMPREPLY < <(compgen -W "auto native generic tcx clsact" -- "$word"); return ;;
         --family) mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6" -- "$word"); return ;;
-        --direction) mapfile -t COMPREPLY < <(compgen -W "in out" -- "$word"); return ;;
+        --reason) mapfile -t COMPREPLY < <(compgen -W "rule tracked unfiltered no-rule source-dest-check not-ready quarantine truncated bad-header" -- "$word"); return ;;
+        --state) mapfile -t COMPREPLY < <(compgen -W "syn-sent syn-received established fin-wait close-wait time-wait reset udp-asked udp-answered udp-stream icmp other" -- "$word"); return ;;
         --protocol) mapfile -t COMPREPLY < <(compgen -W "tcp udp icmp icmpv6" -- "$word"); return ;;
         --pcap | --state-dir | --bpffs | --host-config) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac

@@ -169,8 +169,12 @@ Result<Fd> xdp_attach(int program_fd, int ifindex, bool native) {
     options.flags = native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
     Fd link(bpf_link_create(program_fd, ifindex, BPF_XDP, &options));
     if (!link.valid()) {
-        return unexpected(kernel_error(
-            fmt::format("attach to XDP ({}) of ifindex {}", native ? "native" : "generic", ifindex), errno));
+        const int failed = errno;
+        const bool taken = failed == EEXIST || failed == EBUSY;
+        return unexpected(
+            kernel_error(fmt::format("attach to XDP ({}) of ifindex {}{}", native ? "native" : "generic", ifindex,
+                                     taken ? ", where another XDP program is (remove it, or --hook tcx)" : ""),
+                         failed));
     }
     return link;
 }

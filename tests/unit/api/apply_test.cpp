@@ -353,5 +353,17 @@ TEST(RemoveAll, LeavesNothingInTheKernelAndKeepsIds) {
     EXPECT_EQ(host.engine->show_rules("web0")->at(0).rule.id, id);
 }
 
+// "Every device passes all traffic": what drops everything must not come back with the next apply.
+TEST(RemoveAll, EndsQuarantines) {
+    Host host;
+    ASSERT_TRUE(host.apply(state_text()));
+    ASSERT_TRUE(host.engine->detach("web0", true));
+    ASSERT_TRUE(host.engine->applied_state()->interfaces.at("web0").quarantine);
+    ASSERT_TRUE(host.engine->remove_all());
+    const auto again = host.apply(state_text());
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_FALSE(host.engine->applied_state()->interfaces.at("web0").quarantine);
+}
+
 }  // namespace
 }  // namespace sgbpf::test
