@@ -44,6 +44,19 @@ Result<void> write_phase(Datapath& datapath, const EditList& edits, const Commit
     return {};
 }
 
+// Everything that may be written before the flip.
+Result<void> announce(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks, std::size_t& done) {
+    if (Result<void> step = datapath.set_pending(plan.to); !step) {
+        return step;
+    }
+    // Nothing counts in these slots before the flip.
+    if (Result<void> step = datapath.reset_counters(plan.new_rule_slots, plan.new_interface_slots); !step) {
+        return step;
+    }
+    Result<void> written = write_phase(datapath, plan.before, hooks, done);
+    return written ? write_phase(datapath, plan.publish, hooks, done) : written;
+}
+
 }  // namespace
 
 Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks) {
@@ -51,17 +64,7 @@ Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const
     Stopwatch watch;
     std::size_t done = 0;
     const auto run = [&]() -> Result<void> {
-        if (Result<void> step = datapath.set_pending(plan.to); !step) {
-            return step;
-        }
-        // Nothing counts in these slots before the flip.
-        if (Result<void> step = datapath.reset_counters(plan.new_rule_slots, plan.new_interface_slots); !step) {
-            return step;
-        }
-        if (Result<void> step = write_phase(datapath, plan.before, hooks, done); !step) {
-            return step;
-        }
-        if (Result<void> step = write_phase(datapath, plan.publish, hooks, done); !step) {
+        if (Result<void> step = announce(datapath, plan, hooks, done); !step) {
             return step;
         }
         if (Result<void> step = datapath.flip(plan.to, plan.digest); !step) {
@@ -91,16 +94,7 @@ Result<CommitStats> run_unconfirmed_commit(Datapath& datapath, const CommitPlan&
     Stopwatch watch;
     std::size_t done = 0;
     const auto run = [&]() -> Result<void> {
-        if (Result<void> step = datapath.set_pending(plan.to); !step) {
-            return step;
-        }
-        if (Result<void> step = datapath.reset_counters(plan.new_rule_slots, plan.new_interface_slots); !step) {
-            return step;
-        }
-        if (Result<void> step = write_phase(datapath, plan.before, nullptr, done); !step) {
-            return step;
-        }
-        if (Result<void> step = write_phase(datapath, plan.publish, nullptr, done); !step) {
+        if (Result<void> step = announce(datapath, plan, nullptr, done); !step) {
             return step;
         }
         // Not earlier: a rollback that fires while the edits are written would find nothing to undo.

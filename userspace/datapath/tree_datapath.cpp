@@ -13,12 +13,13 @@
 
 namespace sgbpf {
 
-Result<ControlState> TreeDatapath::control() {
+Result<sg_control*> TreeDatapath::control_record() {
     auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
+    return open_tree ? (*open_tree)->control() : Result<sg_control*>(unexpected(open_tree.error()));
+}
+
+Result<ControlState> TreeDatapath::control() {
+    auto record = control_record();
     if (!record) {
         return unexpected(record.error());
     }
@@ -46,11 +47,7 @@ Result<void> TreeDatapath::write(const EditList& edits, std::size_t first, std::
 }
 
 Result<void> TreeDatapath::set_pending(std::uint64_t generation) {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
+    auto record = control_record();
     if (!record) {
         return unexpected(record.error());
     }
@@ -61,11 +58,7 @@ Result<void> TreeDatapath::set_pending(std::uint64_t generation) {
 // Digest first: a crash between the two leaves pending set, and a reader that finds this digest with the
 // old generation reads the maps themselves.
 Result<void> TreeDatapath::flip(std::uint64_t generation, const Digest& digest) {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
+    auto record = control_record();
     if (!record) {
         return unexpected(record.error());
     }
@@ -82,11 +75,7 @@ Result<void> TreeDatapath::flip(std::uint64_t generation, const Digest& digest) 
 
 // The state word last: a timer of an earlier commit that still runs finds nothing armed until all is there.
 Result<void> TreeDatapath::arm_rollback(std::uint64_t until) {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
+    auto record = control_record();
     if (!record) {
         return unexpected(record.error());
     }
@@ -96,7 +85,7 @@ Result<void> TreeDatapath::arm_rollback(std::uint64_t until) {
     store_word(control.confirm_from, load_word(control.generation));
     store_word(control.confirm_until, until);
     store_word(control.confirm_state, SG_CONFIRM_ARMED);
-    auto armed = run_on(**open_tree, "sg_confirm_arm");
+    auto armed = run_on(**tree(), "sg_confirm_arm");
     if (!armed) {
         store_word(control.confirm_state, SG_CONFIRM_NONE);
     }
@@ -104,11 +93,7 @@ Result<void> TreeDatapath::arm_rollback(std::uint64_t until) {
 }
 
 Result<bool> TreeDatapath::disarm_rollback() {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
+    auto record = control_record();
     if (!record) {
         return unexpected(record.error());
     }
@@ -117,7 +102,7 @@ Result<bool> TreeDatapath::disarm_rollback() {
     auto* word = reinterpret_cast<std::uint64_t*>(&(*record)->confirm_state);
     const bool armed = __atomic_compare_exchange_n(word, &state, std::uint64_t{SG_CONFIRM_NONE}, false,
                                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-    auto stopped = run_on(**open_tree, "sg_confirm_disarm");
+    auto stopped = run_on(**tree(), "sg_confirm_disarm");
     if (!stopped && !armed) {
         return unexpected(stopped.error());
     }
@@ -128,11 +113,7 @@ Result<bool> TreeDatapath::disarm_rollback() {
 Result<bool> TreeDatapath::roll_back_now() {
     constexpr std::chrono::milliseconds kPause{5};
     constexpr int kPatience = 400;
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
+    auto record = control_record();
     if (!record) {
         return unexpected(record.error());
     }
@@ -140,7 +121,7 @@ Result<bool> TreeDatapath::roll_back_now() {
         return false;
     }
     store_word((*record)->confirm_until, 0);
-    if (auto armed = run_on(**open_tree, "sg_confirm_arm"); !armed) {
+    if (auto armed = run_on(**tree(), "sg_confirm_arm"); !armed) {
         return unexpected(armed.error());
     }
     for (int i = 0; i < kPatience; ++i) {
@@ -154,11 +135,7 @@ Result<bool> TreeDatapath::roll_back_now() {
 }
 
 Result<void> TreeDatapath::forget_rollback() {
-    auto open_tree = tree();
-    if (!open_tree) {
-        return unexpected(open_tree.error());
-    }
-    auto record = (*open_tree)->control();
+    auto record = control_record();
     if (!record) {
         return unexpected(record.error());
     }

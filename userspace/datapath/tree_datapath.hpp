@@ -28,6 +28,9 @@ public:
 protected:
     // The maps, or why there are none.
     virtual Result<Tree*> tree() = 0;
+
+private:
+    Result<sg_control*> control_record();
 };
 
 }  // namespace sgbpf
