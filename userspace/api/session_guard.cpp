@@ -20,8 +20,12 @@ constexpr std::uint8_t kSyn = 0x02;
 constexpr std::uint8_t kAck = 0x10;
 
 // sshd writes link-local addresses with their zone, "fe80::1%eth0".
+// An sshd that listens on one socket for both families may write IPv4 as "::ffff:192.0.2.7".
 Result<Address> address_of(const std::string& text) {
-    return Address::parse(text.substr(0, text.find('%')));
+    constexpr std::string_view kMapped = "::ffff:";
+    const std::string plain = text.substr(0, text.find('%'));
+    const bool mapped = plain.starts_with(kMapped) && plain.find('.') != std::string::npos;
+    return Address::parse(mapped ? plain.substr(kMapped.size()) : plain);
 }
 
 // A packet of the session at an interface. The machine that the rules protect is this host (role host) or
@@ -81,11 +85,11 @@ bool crosses(const std::vector<int>& crossed, const Device& device) {
     return device.netns.empty() && std::find(crossed.begin(), crossed.end(), device.ifindex) != crossed.end();
 }
 
-Error refusal(const OperatorSession& session, const Device& device, const std::string& why) {
+Error refusal(const OperatorSession& session, const Device& device, const std::string& why, bool goes_on = false) {
     return make_error(ErrorCode::kRefused,
-                      fmt::format("your session {} runs over {} and would be cut: {}; --force to override; nothing "
-                                  "changed",
-                                  session.to_string(), device.name, why));
+                      fmt::format("your session {} runs over {} and {}: {}; --force to override; nothing changed",
+                                  session.to_string(), device.name,
+                                  goes_on ? "could not be opened again" : "would be cut", why));
 }
 
 std::string why_dropped(const Judged& judged, bool answers) {
@@ -174,7 +178,7 @@ Result<void> check_session(const Engine::Parts& parts, const OperatorSession& se
         }
         for (std::size_t i = 0; i < judged->size(); ++i) {
             if (!(*judged)[i].passed) {
-                return unexpected(refusal(session, device, why_dropped((*judged)[i], i == 1)));
+                return unexpected(refusal(session, device, why_dropped((*judged)[i], i == 1), *tracked));
             }
         }
     }
