@@ -152,15 +152,7 @@ Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
     if (!snapshot) {
         return unexpected(snapshot.error());
     }
-    std::map<std::uint32_t, std::string> names;
-    if (host->applied) {
-        const auto slots = interface_slots(host->image);
-        for (const auto& [name, interface] : host->applied->state.interfaces) {
-            if (const auto at = slots.find(interface.id); at != slots.end()) {
-                names[at->second] = name;
-            }
-        }
-    }
+    const auto names = interface_names(*host);
     FlowsReport report;
     report.matching = snapshot->live;
     report.looked_at = snapshot->looked_at;

@@ -149,6 +149,19 @@ std::map<std::string, std::uint32_t, std::less<>> interface_slots(const MapImage
     return slots;
 }
 
+std::map<std::uint32_t, std::string> interface_names(const HostState& host) {
+    std::map<std::uint32_t, std::string> names;
+    if (host.applied) {
+        const auto slots = interface_slots(host.image);
+        for (const auto& [name, interface] : host.applied->state.interfaces) {
+            if (const auto slot = slots.find(interface.id); slot != slots.end()) {
+                names[slot->second] = name;
+            }
+        }
+    }
+    return names;
+}
+
 Result<HostState> load_host(Datapath& datapath, const Store* store, const Capacities& capacities, Access access) {
     HostState host;
     auto empty = datapath.is_empty();

@@ -42,5 +42,7 @@ std::string to_hex(const Digest& digest);
 
 // Interface id -> slot, of all interfaces of the image.
 std::map<std::string, std::uint32_t, std::less<>> interface_slots(const MapImage& image);
+// Slot -> name of an interface, as the applied state has it; without one, empty.
+std::map<std::uint32_t, std::string> interface_names(const HostState& host);
 
 }  // namespace sgbpf

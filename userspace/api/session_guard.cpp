@@ -10,6 +10,7 @@
 
 #include "base/strings.hpp"
 #include "frame/build.hpp"
+#include "frame/names.hpp"
 #include "frame/packet_spec.hpp"
 
 namespace sgbpf {
@@ -97,15 +98,7 @@ std::string why_dropped(const Judged& judged, bool answers) {
         return answers ? "no rule admits its answers, and a connection from before is not tracked"
                        : "no rule admits it";
     }
-    switch (judged.outcome.reason) {
-#define SG_WHY(number, symbol, name, verdict, sentence)                                                                \
-    case number:                                                                                                       \
-        return sentence;
-        SG_REASONS(SG_WHY)
-#undef SG_WHY
-        default:
-            return "it would be dropped";
-    }
+    return std::string(reason_words(judged.outcome.reason).sentence);
 }
 
 }  // namespace
