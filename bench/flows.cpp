@@ -18,6 +18,7 @@
 #include <sgbpf/abi/config.h>
 #include <sgbpf/abi/event.h>
 
+#include "datapath/clock.hpp"
 #include "flows.skel.h"
 #include "support/live_policy.hpp"
 #include "support/packet.hpp"
@@ -125,10 +126,19 @@ int main(int argc, char** argv) {
     if (!control) {
         fail(control.error().message);
     }
+    auto clock = TickClock::open();
+    if (!clock) {
+        fail(clock.error().message);
+    }
     for (int round = 0; round < kRounds; ++round) {
         for (Row& row : rows) {
             const std::uint64_t all = SG_MONITOR_DROPS | SG_MONITOR_PASSES | SG_MONITOR_TRACKED;
-            (*control)->monitor = row.listening ? all | 0x7fffffffULL << 32 : 0;
+            const auto now = clock->read();
+            if (!now) {
+                fail(now.error().message);
+            }
+            const auto until = static_cast<std::uint32_t>(now->ticks + 30ULL * config->ticks_per_second);
+            (*control)->monitor = row.listening ? all | std::uint64_t{until} << 32 : 0;
             row.samples.push_back(programs.nanoseconds_per_run(row.program, frame, kRepeat));
         }
     }

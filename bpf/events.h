@@ -31,9 +31,15 @@ SG_INLINE int sg_wants_event(__u32 interface_slot, __u32 reason) {
     if (sg_config.test_mode) {
         return 0;
     }
-    const struct sg_control* control = sg_control_record();
+    struct sg_control* control = sg_control_record();
     const __u64 monitor = control ? SG_READ(control->monitor) : 0;
     if (monitor == 0) {
+        return 0;
+    }
+    const __u64 now = sg_now();
+    if (!SG_MONITOR_LISTENS(monitor, now, sg_config.ticks_per_second)) {
+        /* The listener is gone. Cleared once: the ticks come round, and would bring it back. */
+        __sync_val_compare_and_swap(&control->monitor, monitor, 0);
         return 0;
     }
     const __u32 what = reason >= SG_REASON_NO_RULE   ? SG_MONITOR_DROPS
@@ -42,10 +48,6 @@ SG_INLINE int sg_wants_event(__u32 interface_slot, __u32 reason) {
     if (!(SG_MONITOR_WHAT(monitor) & what) ||
         (SG_MONITOR_SLOT(monitor) != 0 && SG_MONITOR_SLOT(monitor) != interface_slot)) {
         return 0;
-    }
-    const __u64 now = sg_now();
-    if ((__s32)(SG_MONITOR_UNTIL(monitor) - (__u32)now) < 0) {
-        return 0; /* the listener is gone */
     }
     return sg_event_allowed(now);
 }

@@ -2,14 +2,21 @@
 """monitor: live verdicts with rule ids and filters; bursts are survived and losses counted."""
 
 import json
+import os
+import re
 import signal
+import struct
 import subprocess
+import threading
+import time
 
 import frames
 import lab
 import worlds
 
 BURST = 60000
+MONITOR_OFFSET, TICKS_OFFSET = 16, 28  # struct sg_control
+SECONDS_AHEAD = 60                     # SG_MONITOR_SECONDS_AHEAD
 
 
 class Monitor(lab.LabTest):
@@ -63,20 +70,85 @@ class Monitor(lab.LabTest):
         self.assertEqual((process.returncode, len(out.splitlines())), (0, 4), err)
         self.assertIn("PASS tracked by sgr-", out)
 
+    def frame(self, port=4444):
+        packet = frames.tcp(self.world.peer.address(4), self.world.guest.address(4), port, 81, frames.SYN)
+        mac = f"fe:54:00:00:00:{self.world.peer.number:02x}"
+        return frames.ethernet(self.world.peer.mac, mac, frames.ETH_IPV4, packet)
+
+    @staticmethod
+    def totals(err):
+        return tuple(int(number) for number in re.search(r"shown (\d+), lost (\d+)\n$", err).groups())
+
     def test_a_burst_is_counted_to_the_last_packet(self):
         """Shown and lost together are what the counters say; the rate limit loses most of it."""
         before = self.reasons().get(("in", "no-rule"), 0)
         process = self.start("--drops")
         sender = self.world.peer.packet_socket()
-        packet = frames.tcp(self.world.peer.address(4), self.world.guest.address(4), 4444, 81, frames.SYN)
-        frame = frames.ethernet(self.world.peer.mac, f"fe:54:00:00:00:{self.world.peer.number:02x}", frames.ETH_IPV4, packet)
+        frame = self.frame()
         for _ in range(BURST):
             sender.send(frame)
         self.assert_counts("in", "no-rule", before + BURST)
         out, err = self.finish(process)
-        shown, lost = (int(word.rstrip(",")) for word in err.splitlines()[-1].split()[1::2])
+        shown, lost = self.totals(err)
         self.assertEqual(shown, len(out.splitlines()))
         self.assertEqual(shown + lost, self.reasons()["in", "no-rule"] - before)
+
+    def test_many_unread_events_are_each_shown_once_and_not_eaten_by_another(self):
+        """More than one reading takes, while the listener sleeps and a second one is refused."""
+        before = self.reasons().get(("in", "no-rule"), 0)
+        process = self.start("--drops", "--seconds", "20")
+        process.send_signal(signal.SIGSTOP)
+        sender = self.world.peer.packet_socket()
+        ports = range(10001, 30001)
+        for port in ports:
+            sender.send(self.frame(port))
+            if port % 1000 == 0:
+                time.sleep(0.05)  # below the rate
+        self.assert_counts("in", "no-rule", before + len(ports))
+        self.assert_says(self.lab.sgbpf("monitor", "--seconds", "1", code=3), "another `sgbpf monitor` listens")
+        process.send_signal(signal.SIGCONT)
+        lines = [process.stdout.readline() for _ in range(5000)]
+        process.send_signal(signal.SIGINT)
+        lines += process.stdout.readlines()
+        err = self.finish(process)[1]
+        seen = [int(re.search(r":(\d+) > ", line)[1]) for line in lines]
+        self.assertEqual(len(set(seen)), len(seen), "shown twice")
+        shown, lost = self.totals(err)
+        self.assertEqual((shown, shown + lost), (len(seen), self.reasons()["in", "no-rule"] - before))
+
+    def test_a_flood_does_not_keep_it_from_ending(self):
+        """The reader is slower than what comes, so there is always more."""
+        process = self.start("--drops", "--json")
+        ended = threading.Event()
+        sender, frame = self.world.peer.packet_socket(), self.frame()
+
+        def flood():
+            while not ended.is_set():
+                sender.send(frame)
+
+        def read_slowly():
+            while os.read(process.stdout.fileno(), 65536):
+                time.sleep(0.02)
+
+        threads = [threading.Thread(target=work) for work in (flood, read_slowly)]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(3)
+            process.send_signal(signal.SIGINT)
+            asked = time.monotonic()
+            process.wait(timeout=10)
+            self.assertLess(time.monotonic() - asked, 2)
+        finally:
+            ended.set()
+            process.kill()
+            for thread in threads:
+                thread.join()
+            process.stdout.close()
+            err = process.stderr.read()
+            process.stderr.close()
+        self.assertEqual(process.returncode, 0, err)
+        self.assertGreater(self.totals(err)[0], 4096)
 
     def test_one_listens_and_a_killed_one_is_forgotten(self):
         process = self.start("--drops")
@@ -84,6 +156,38 @@ class Monitor(lab.LabTest):
         process.kill()
         process.communicate()
         self.assertTrue(self.lab.wait_until(self.free_again, 8), "still asked for after its death")
+
+    def test_the_word_of_a_dead_listener_is_cleared_by_the_next_packet(self):
+        """Both when its time is over, and when the ticks have come round to before it."""
+        process = self.start("--drops")
+        word, rate = self.control_word()
+        process.kill()
+        process.communicate()
+        until = word >> 32
+        for seconds in (-3600, SECONDS_AHEAD + 3600):
+            self.set_control_word(word & 0xffffffff | (until + seconds * rate & 0xffffffff) << 32)
+            self.world.peer.packet_socket().send(self.frame())
+            self.assertTrue(self.lab.wait_until(lambda: self.control_word()[0] == 0, 3), f"{seconds} s from its end")
+        self.set_control_word(word & 0xffffffff | (until + (SECONDS_AHEAD + 3600) * rate & 0xffffffff) << 32)
+        self.assertTrue(self.free_again(), "a word from before the ticks came round keeps others out")
+
+    def bpftool(self, *arguments):
+        pin = f"{self.lab.bpffs}/sgbpf/v2/maps/sg_control"
+        return lab.run(["/usr/sbin/bpftool", "-j", "map", arguments[0], "pinned", pin, "key", "0", "0", "0", "0", *arguments[1:]])
+
+    def control_bytes(self):
+        answer = json.loads(self.bpftool("lookup").stdout)
+        return bytes(int(byte, 16) for byte in answer["value"])
+
+    def control_word(self):
+        """(sg_control.monitor, ticks per second)"""
+        value = self.control_bytes()
+        return struct.unpack_from("<Q", value, MONITOR_OFFSET)[0], struct.unpack_from("<I", value, TICKS_OFFSET)[0]
+
+    def set_control_word(self, word):
+        value = bytearray(self.control_bytes())
+        struct.pack_into("<Q", value, MONITOR_OFFSET, word)
+        self.bpftool("update", "value", *(str(byte) for byte in value))
 
     def free_again(self):
         return self.lab.sgbpf("monitor", "--seconds", "1", code=None).code == 0

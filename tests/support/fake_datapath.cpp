@@ -279,12 +279,17 @@ Result<std::unique_ptr<EventStream>> FakeDatapath::listen(std::uint16_t what, st
     class Stream final : public EventStream {
     public:
         explicit Stream(FakeDatapath& kernel) : kernel_(kernel) {}
-        Result<std::uint64_t> read(const std::function<void(const sg_event&)>& visit) override {
-            for (const sg_event& event : std::exchange(kernel_.events, {})) {
-                visit(event);
+        Result<EventBatch> read(const std::function<bool(const sg_event&)>& visit) override {
+            auto& events = kernel_.events;
+            bool more = true;
+            while (more && !events.empty()) {
+                const sg_event event = events.front();
+                events.erase(events.begin());
+                more = visit(event);
             }
-            return std::exchange(kernel_.events_lost, 0);
+            return EventBatch{std::exchange(kernel_.events_lost, 0), !events.empty()};
         }
+        Result<void> hush() override { return {}; }
 
     private:
         FakeDatapath& kernel_;

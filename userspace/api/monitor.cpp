@@ -11,45 +11,28 @@
 #include "api/engine_parts.hpp"
 #include "base/strings.hpp"
 #include "frame/describe.hpp"
+#include "frame/names.hpp"
 
 namespace sgbpf {
 
 namespace {
 
 constexpr std::chrono::milliseconds kPause{10};
+constexpr std::chrono::milliseconds kNamesPause{200};  // reading them takes about as long with 10,000 rules
+// What was written before the end is shown for so long; the rest counts as lost.
+constexpr std::chrono::milliseconds kLastWords{500};
 
-struct Reason {
-    std::uint8_t number;
-    const char* name;
-};
-constexpr Reason kReasons[] = {
-#define SG_REASON_ROW(number, symbol, name, verdict, sentence) {number, name},
-    SG_REASONS(SG_REASON_ROW)
-#undef SG_REASON_ROW
-};
-
-const char* reason_name(std::uint8_t number) {
-    const auto* found = std::find_if(std::begin(kReasons), std::end(kReasons),
-                                     [number](const Reason& reason) { return reason.number == number; });
-    return found == std::end(kReasons) ? "unknown" : found->name;
+Result<std::optional<std::uint32_t>> reason_number(const std::string& name) {
+    const auto number = reason_by_name(name);
+    if (name.empty() || number) {
+        return number;
+    }
+    return unexpected(
+        make_error(ErrorCode::kInvalid, fmt::format("no reason {}{}; `sgbpf show counters` names them", printable(name),
+                                                    did_you_mean(name, reason_names()))));
 }
 
-Result<std::optional<std::uint8_t>> reason_number(const std::string& name) {
-    if (name.empty()) {
-        return std::optional<std::uint8_t>{};
-    }
-    std::vector<std::string> names;
-    for (const Reason& reason : kReasons) {
-        if (name == reason.name) {
-            return std::optional<std::uint8_t>{reason.number};
-        }
-        names.emplace_back(reason.name);
-    }
-    return unexpected(make_error(ErrorCode::kInvalid, fmt::format("no reason {}{}; `sgbpf show counters` names them",
-                                                                  printable(name), did_you_mean(name, names))));
-}
-
-// Slots and ids in names; read again when an event is of a generation that is not known yet.
+// Slots and ids in names; read again when others are in force.
 class Names {
 public:
     explicit Names(const Engine::Parts& parts) : parts_(parts) {}
@@ -59,20 +42,21 @@ public:
             return unexpected(host.error());
         }
         host_ = std::move(*host);
-        interfaces_.clear();
-        const auto slots = interface_slots(host_.image);
-        if (host_.applied) {
-            for (const auto& [name, interface] : host_.applied->state.interfaces) {
-                if (const auto slot = slots.find(interface.id); slot != slots.end()) {
-                    interfaces_[slot->second] = name;
-                }
-            }
-        }
+        interfaces_ = interface_names(host_);
         return {};
     }
-    // A failure leaves the names as they were: an event with an old name is better than none.
+    // Generations go back after a rollback; the digest tells when one stands for something else. A failure
+    // leaves the names as they were: an event with an old name is better than none.
     void catch_up(std::uint64_t generation) {
-        if (generation > host_.control.generation) {
+        const auto now = std::chrono::steady_clock::now();
+        const bool other = generation != 0 && generation != host_.control.generation;
+        if ((other ? read_at_ : looked_at_) + kNamesPause > now) {
+            return;
+        }
+        looked_at_ = now;
+        if (const auto control = parts_.datapath->control();
+            other || (control && control->digest != host_.control.digest)) {
+            read_at_ = now;
             static_cast<void>(read().has_value());
         }
     }
@@ -87,9 +71,11 @@ private:
     const Engine::Parts& parts_;
     HostState host_;
     std::map<std::uint32_t, std::string> interfaces_;
+    std::chrono::steady_clock::time_point read_at_;
+    std::chrono::steady_clock::time_point looked_at_;
 };
 
-bool wanted(const sg_event& event, const MonitorQuery& query, const std::optional<std::uint8_t>& reason) {
+bool wanted(const sg_event& event, const MonitorQuery& query, const std::optional<std::uint32_t>& reason) {
     const bool has_ports = event.key.protocol == kTcp || event.key.protocol == kUdp;
     if ((query.direction && *query.direction != event.direction) || (reason && *reason != event.reason) ||
         (query.protocol && *query.protocol != kAllProtocols && *query.protocol != event.key.protocol)) {
@@ -110,7 +96,7 @@ EventRow row_of(const sg_event& event, const Names& names, std::chrono::system_c
     row.interface = names.interface(event.key.interface_slot);
     row.direction = event.direction;
     row.drop = event.reason >= SG_REASON_NO_RULE;
-    row.reason = reason_name(event.reason);
+    row.reason = reason_words(event.reason).name;
     row.rule = event.rule == 0 ? "" : names.rule(event.rule);
     row.packet = describe(PacketFields{event.key, event.direction, event.tcp_flags, event.icmp_type, event.icmp_code,
                                        event.packet_flags, event.reason});
@@ -163,27 +149,51 @@ Result<MonitorReport> Engine::monitor(const MonitorQuery& query,
     const auto since_boot = wall_at_zero();
     const auto start = std::chrono::steady_clock::now();
     bool more = true;
+    const auto row = [&](const sg_event& event) {
+        names.catch_up(event.generation);
+        const EventRow next = row_of(event, names, since_boot);
+        ++report.shown;
+        return show(&next, 0);
+    };
+    const auto all_shown = [&] { return query.count != 0 && report.shown == query.count; };
     while (more) {
-        auto lost = (*stream)->read([&](const sg_event& event) {
-            if (!more || !wanted(event, query, *reason)) {
-                return;
-            }
-            names.catch_up(event.generation);
-            const EventRow row = row_of(event, names, since_boot);
-            more = show(&row, 0);
-            ++report.shown;
-            more = more && report.shown != query.count;
+        auto batch = (*stream)->read([&](const sg_event& event) {
+            more = !wanted(event, query, *reason) || (row(event) && !all_shown());
+            return more;
         });
-        if (!lost) {
-            return unexpected(lost.error());
+        if (!batch) {
+            return unexpected(batch.error());
         }
-        report.lost += *lost;
+        report.lost += batch->lost;
         const bool in_time =
             query.seconds == 0 || std::chrono::steady_clock::now() - start < std::chrono::seconds(query.seconds);
-        more = more && in_time && show(nullptr, *lost);
-        if (more) {
+        more = more && in_time && show(nullptr, batch->lost);
+        if (more && !batch->more) {
             std::this_thread::sleep_for(kPause);
         }
+    }
+    if (all_shown()) {
+        return report;
+    }
+    if (auto hushed = (*stream)->hush(); !hushed) {
+        return unexpected(hushed.error());
+    }
+    std::this_thread::sleep_for(kPause);  // packets on their way
+    const auto deadline = std::chrono::steady_clock::now() + kLastWords;
+    for (more = true; more;) {
+        auto batch = (*stream)->read([&](const sg_event& event) {
+            if (wanted(event, query, *reason) && std::chrono::steady_clock::now() < deadline) {
+                static_cast<void>(row(event));
+            } else if (wanted(event, query, *reason)) {
+                ++report.lost;
+            }
+            return !all_shown();
+        });
+        if (!batch) {
+            return unexpected(batch.error());
+        }
+        report.lost += batch->lost;
+        more = batch->more && !all_shown();
     }
     return report;
 }

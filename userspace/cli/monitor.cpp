@@ -96,8 +96,7 @@ void monitor(Context& context, Arguments arguments) {
                 context.words(fmt::format("lost {}", counted(lost, "event")));
             }
         }
-        // An interrupt ends it between two reads: what was read is shown.
-        return static_cast<bool>(context.env.out) && (row != nullptr || !interrupted());
+        return static_cast<bool>(context.env.out) && !interrupted();
     });
     if (!report) {
         context.fail(report.error());

@@ -133,13 +133,19 @@ struct Judged {
     sg_outcome outcome{};
 };
 
+struct EventBatch {
+    std::uint64_t lost = 0;  // since the last one: over the rate, or no room
+    bool more = false;       // it ended before what there is did
+};
 // Verdicts as they happen, until destroyed.
 class EventStream {
 public:
     virtual ~EventStream() = default;
-    // Shows what came since the last call and asks for more. Returns how many events were lost since then:
-    // over the rate, or not read in time. Call it at least every second.
-    virtual Result<std::uint64_t> read(const std::function<void(const sg_event&)>& visit) = 0;
+    // Asks for more, and shows what came since the last call: some thousands at most, and until `visit` says
+    // false. Each event is shown once. Call it at least every second.
+    virtual Result<EventBatch> read(const std::function<bool(const sg_event&)>& visit) = 0;
+    // Nothing is written any more; what was can still be read.
+    virtual Result<void> hush() = 0;
 };
 
 class Datapath {

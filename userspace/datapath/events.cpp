@@ -18,19 +18,29 @@ namespace {
 
 // How long the programs go on writing for a listener that does not come back.
 constexpr std::uint64_t kPatienceSeconds = 5;
+static_assert(kPatienceSeconds < SG_MONITOR_SECONDS_AHEAD);
 constexpr std::uint32_t kZero = 0;
+// Records read at a time: the library goes on as long as more come, which under load is forever.
+constexpr std::size_t kBatch = 4096;
+// Ends the library's reading. The record that it is the answer to is consumed.
+constexpr int kEnough = -ECANCELED;
 
-using Visit = std::function<void(const sg_event&)>;
+using Visit = std::function<bool(const sg_event&)>;
 
-int show(void* visit, void* data, std::size_t bytes) {
+struct Reading {
+    Visit visit;
+    std::size_t left = 0;
+};
+
+int show(void* context, void* data, std::size_t bytes) {
+    auto& reading = *static_cast<Reading*>(context);
+    bool more = true;
     sg_event event{};
     if (bytes >= sizeof(event)) {
         std::memcpy(&event, data, sizeof(event));
-        if (event.version == SG_EVENT_VERSION) {
-            (*static_cast<const Visit*>(visit))(event);
-        }
+        more = event.version != SG_EVENT_VERSION || reading.visit(event);
     }
-    return 0;
+    return --reading.left == 0 || !more ? kEnough : 0;
 }
 
 struct FreeRing {
@@ -44,52 +54,78 @@ public:
         : tree_(&tree), control_(&control), clock_(std::move(clock)), wanted_(wanted) {}
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
-    ~Listener() override { static_cast<void>(claim(word_, 0)); }
+    ~Listener() override {
+        if (word_ != 0) {
+            static_cast<void>(claim(0));
+        }
+    }
 
-    // What an earlier listener left in the ring is not ours.
+    // What an earlier listener left in the ring is not ours; but first the ring must be.
     Result<void> start() {
-        ring_.reset(ring_buffer__new(tree_->map(HostMap::kEvents).fd(), show, &visit_, nullptr));
+        ring_.reset(ring_buffer__new(tree_->map(HostMap::kEvents).fd(), show, &reading_, nullptr));
         if (!ring_) {
             return unexpected(kernel_error("open the ring of events", errno));
         }
-        visit_ = [](const sg_event&) {};
-        ring_buffer__consume(ring_.get());
-        auto lost = lost_so_far();
-        if (!lost) {
-            return unexpected(lost.error());
-        }
-        lost_ = *lost;
         auto now = clock_.read();
         if (!now) {
             return unexpected(now.error());
         }
-        word_ = load_word(control_->monitor);
-        if (word_ != 0 &&
-            static_cast<std::int32_t>(SG_MONITOR_UNTIL(word_) - static_cast<std::uint32_t>(now->ticks)) >= 0) {
-            word_ = 0;
+        const std::uint64_t found = load_word(control_->monitor);
+        if (SG_MONITOR_LISTENS(found, now->ticks, control_->ticks_per_second)) {
             return unexpected(make_error(
                 ErrorCode::kRefused,
                 fmt::format(
                     "another `sgbpf monitor` listens; end it first (one that was killed is forgotten after {} s)",
                     kPatienceSeconds)));
         }
+        word_ = found;
+        const std::uint64_t wanted = std::exchange(wanted_, SG_MONITOR_CLAIMED);
+        if (auto asked = ask(); !asked) {
+            return asked;
+        }
+        for (bool more = true; more;) {
+            auto left = consume([](const sg_event&) { return true; });
+            if (!left) {
+                return unexpected(left.error());
+            }
+            more = *left;
+        }
+        auto lost = lost_so_far();
+        if (!lost) {
+            return unexpected(lost.error());
+        }
+        lost_ = *lost;
+        wanted_ = wanted;
         return ask();
     }
 
-    Result<std::uint64_t> read(const Visit& visit) override {
-        visit_ = visit;
-        if (const int taken = ring_buffer__consume(ring_.get()); taken < 0) {
-            return unexpected(kernel_error("read events", -taken));
+    Result<EventBatch> read(const Visit& visit) override {
+        if (auto asked = ask(); !asked) {
+            return unexpected(asked.error());
         }
+        auto more = consume(visit);
         auto lost = lost_so_far();
-        auto asked = ask();
-        if (!lost || !asked) {
-            return unexpected(lost ? asked.error() : lost.error());
+        if (!more || !lost) {
+            return unexpected(!more ? more.error() : lost.error());
         }
-        return *lost - std::exchange(lost_, *lost);
+        return EventBatch{*lost - std::exchange(lost_, *lost), *more};
+    }
+
+    Result<void> hush() override {
+        wanted_ = SG_MONITOR_CLAIMED;
+        return ask();
     }
 
 private:
+    // Says whether it ended early.
+    Result<bool> consume(const Visit& visit) {
+        reading_ = {visit, kBatch};
+        const int taken = ring_buffer__consume(ring_.get());
+        if (taken < 0 && taken != kEnough) {
+            return unexpected(kernel_error("read events", -taken));
+        }
+        return taken == kEnough;
+    }
     Result<void> ask() {
         auto now = clock_.read();
         if (!now) {
@@ -97,19 +133,18 @@ private:
         }
         const auto until = static_cast<std::uint32_t>(now->ticks + kPatienceSeconds * control_->ticks_per_second);
         const std::uint64_t next = wanted_ | std::uint64_t{until} << 32;
-        if (!claim(word_, next)) {
-            word_ = 0;
+        // A packet cleared the word if we slept for too long; it is still ours unless somebody took it since.
+        if (!claim(next) && (std::exchange(word_, 0) == 0 || !claim(next))) {
             return unexpected(make_error(ErrorCode::kRefused, "another `sgbpf monitor` listens now"));
         }
         word_ = next;
         return {};
     }
     // The word is ours as long as nobody else changed it.
-    bool claim(std::uint64_t from, std::uint64_t to) {
+    bool claim(std::uint64_t to) {
         auto* word = reinterpret_cast<std::uint64_t*>(&control_->monitor);
-        return from == 0 && to == 0
-                   ? true
-                   : __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+        std::uint64_t from = word_;
+        return __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
     Result<std::uint64_t> lost_so_far() {
         std::array<std::uint64_t, sizeof(sg_event_counts) / 8> sums{};
@@ -122,9 +157,9 @@ private:
     sg_control* control_;
     TickClock clock_;
     std::uint64_t wanted_;
-    std::uint64_t word_ = 0;  // as we stored it last
+    std::uint64_t word_ = 0;  // as we stored it last, or found it before that
     Ring ring_;
-    Visit visit_;
+    Reading reading_;
     std::uint64_t lost_ = 0;
 };
 

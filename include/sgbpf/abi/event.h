@@ -13,17 +13,22 @@
 
 /*
  * sg_control.monitor, one word: bits 0..15 what (enum sg_monitor), 16..31 interface slot (0 = all),
- * 32..63 until: ticks, low 32 bits. The listener moves `until` ahead while it lives; a listener that was
- * killed is forgotten by itself.
+ * 32..63 until: ticks, low 32 bits. The listener moves `until` ahead while it lives; the first packet after
+ * the death of one that was killed clears its word.
  */
 enum sg_monitor {
     SG_MONITOR_DROPS = 1 << 0,
     SG_MONITOR_PASSES = 1 << 1,  /* decided by rules or the exempt list; first packets of flows */
     SG_MONITOR_TRACKED = 1 << 2, /* every packet of tracked flows */
+    SG_MONITOR_CLAIMED = 1 << 3, /* nothing: the ring has a listener, which only reads what is there */
 };
 #define SG_MONITOR_WHAT(word) ((__u16)(word))
 #define SG_MONITOR_SLOT(word) ((__u16)((word) >> 16))
 #define SG_MONITOR_UNTIL(word) ((__u32)((word) >> 32))
+/* A listener looks seconds ahead; what is further away is in the past, or from before the ticks wrapped. */
+#define SG_MONITOR_SECONDS_AHEAD 60
+#define SG_MONITOR_LISTENS(word, now, ticks_per_second)                                                                \
+    ((word) != 0 && SG_MONITOR_UNTIL(word) - (__u32)(now) <= SG_MONITOR_SECONDS_AHEAD * (ticks_per_second))
 
 /* Events a second and CPU. One costs about 0.15 us: at most 0.5 % of a CPU. */
 #define SG_EVENTS_PER_SECOND 32768
@@ -35,7 +40,7 @@ enum sg_monitor {
 /*
  *   offset size
  *        0    8  time: CLOCK_MONOTONIC, nanoseconds
- *        8    8  generation it was judged by; 0 = the established path
+ *        8    8  generation in force when it was judged; 0 = there was none
  *       16   40  key: addresses and ports by side, interface slot, protocol; zero where the frame has none
  *       56    4  length of the frame, bytes
  *       60    4  rule slot, 0 = none
