@@ -7,18 +7,18 @@
 
 #include "bpf/frame.h"
 
-/* Takes one event from this CPU's allowance of the tick. 0 = none left; it counts as lost. */
+/* Takes one event from this CPU's allowance of the quarter of a second: bursts fit. 0 = none left; it is lost. */
 SG_INLINE int sg_event_allowed(__u64 now) {
     const __u32 zero = 0;
     struct sg_event_counts* counts = bpf_map_lookup_elem(&sg_event_counts, &zero);
     if (!counts) {
         return 0;
     }
-    if (counts->tick != now) {
-        counts->tick = now;
+    if (now - counts->since >= sg_config.ticks_per_second / 4) {
+        counts->since = now;
         counts->used = 0;
     }
-    if (counts->used * sg_config.ticks_per_second >= SG_EVENTS_PER_SECOND) {
+    if (counts->used >= SG_EVENTS_PER_SECOND / 4) {
         counts->lost++;
         return 0;
     }

@@ -12,6 +12,8 @@ namespace sgbpf::cli {
 
 namespace {
 
+constexpr int kMost = 1'000'000'000;
+
 struct Arguments {
     std::string interface;
     std::string peer;
@@ -143,8 +145,9 @@ void add_show_flows(CLI::App& show_command, Context& context) {
     add_selection(*command, *arguments);
     command->add_option("--state", arguments->state, "established, syn-sent, udp-stream ...");
     command->add_option("--rule", arguments->rule, "Admitted by this rule (sgr-...)");
-    command->add_option("--limit", arguments->limit, "At most so many (1000); 0 = all");
-    command->add_option("--seconds", arguments->seconds, "Look at most that long (10); 0 = to the end");
+    command->add_option("--limit", arguments->limit, "At most so many (1000); 0 = all")->check(CLI::Range(0, kMost));
+    command->add_option("--seconds", arguments->seconds, "Look at most that long (10); 0 = to the end")
+        ->check(CLI::Range(0, kMost));
     command->footer(
         "Example:\n  sgbpf show flows --interface web0 --state established --limit 20\n\nUntracked flows have no "
         "entry: every packet of theirs is judged by the rules.");

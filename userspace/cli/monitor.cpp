@@ -15,6 +15,8 @@ namespace sgbpf::cli {
 
 namespace {
 
+constexpr int kMost = 1'000'000'000;
+
 struct Arguments {
     MonitorQuery query;
     std::string direction;
@@ -119,8 +121,8 @@ void add_monitor_commands(CLI::App& app, Context& context) {
     command->add_option("--protocol", arguments->protocol, "tcp, udp, icmp, icmpv6 or a number");
     command->add_option("--port", arguments->port, "Of either end");
     command->add_option("--reason", query.reason, "For instance no-rule");
-    command->add_option("--count", query.count, "End after that many");
-    command->add_option("--seconds", query.seconds, "End after that time");
+    command->add_option("--count", query.count, "End after that many")->check(CLI::Range(0, kMost));
+    command->add_option("--seconds", query.seconds, "End after that time")->check(CLI::Range(0, kMost));
     command->footer(
         "Examples:\n  sgbpf monitor --drops\n  sgbpf monitor --interface web0 --protocol tcp --port 443\n\nAt most 32768 "
         "events a second and CPU are written; the rest, and what is not read in time, is counted as lost.");

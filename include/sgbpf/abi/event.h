@@ -74,10 +74,10 @@ struct sg_event {
 SG_ABI_SIZE(struct sg_event, 80);
 SG_ABI_OFFSET(struct sg_event, version, 68);
 
-/* Value of sg_event_counts (per CPU): what this CPU wrote in the current tick, and ever. */
+/* Value of sg_event_counts (per CPU): what this CPU wrote lately, and ever. */
 struct sg_event_counts {
-    __u64 tick;
-    __u64 used; /* in `tick` */
+    __u64 since; /* ticks: when the current quarter of a second began */
+    __u64 used;  /* since then */
     __u64 written;
     __u64 lost; /* over the rate, or the ring was full */
 };
