@@ -13,6 +13,7 @@ The kernel comes from Debian's archive, resolved through the meta-package, and i
 
 import argparse
 import glob
+import lzma
 import os
 import re
 import shutil
@@ -89,18 +90,31 @@ def shared_libraries(binary):
     return re.findall(r"(/\S+) \(0x", listing)
 
 
+def plain_module(path):
+    """The module as insmod of busybox takes it; Debian's 6.12 compresses its modules."""
+    if not path.endswith(".xz"):
+        return path
+    plain = path[:-len(".xz")]
+    if not os.path.exists(plain):
+        with lzma.open(path) as packed, tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+        os.rename(unpacked.name, plain)  # several guests may be made at once
+    return plain
+
+
 def modules_in_order(kernel, wanted):
     """Paths of the wanted modules and what they depend on, dependencies first."""
     tree = glob.glob(os.path.join(kernel, "lib", "modules", "*"))[0]
     paths, needs = {}, {}
-    for path in glob.glob(os.path.join(tree, "kernel", "**", "*.ko"), recursive=True):
-        paths[os.path.basename(path)[:-3].replace("-", "_")] = path
+    for path in glob.glob(os.path.join(tree, "kernel", "**", "*.ko*"), recursive=True):
+        paths[os.path.basename(path).split(".")[0].replace("-", "_")] = path
     order = []
 
     def add(name):
         if name not in paths:
             return  # built into this kernel
         if name not in needs:
+            paths[name] = plain_module(paths[name])
             line = run(["/usr/sbin/modinfo", "-F", "depends", paths[name]]).strip()
             needs[name] = [n.replace("-", "_") for n in line.split(",") if n]
             for dependency in needs[name]:
