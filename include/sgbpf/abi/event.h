@@ -30,7 +30,7 @@ enum sg_monitor {
 #define SG_MONITOR_LISTENS(word, now, ticks_per_second)                                                                \
     ((word) != 0 && SG_MONITOR_UNTIL(word) - (__u32)(now) <= SG_MONITOR_SECONDS_AHEAD * (ticks_per_second))
 
-/* Events a second and CPU. One costs about 0.15 us: at most 0.5 % of a CPU. */
+/* Events a second and CPU: each costs a second parse and a record. */
 #define SG_EVENTS_PER_SECOND 32768
 /* Bytes of the ring. Nobody is woken up: the listener looks every few milliseconds. */
 #define SG_EVENT_RING_BYTES (4u << 20)
