@@ -166,7 +166,10 @@ SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet
     flow->packets[1] = 0;
     flow->bytes[0] = packet->length;
     flow->bytes[1] = 0;
-    __builtin_memset(flow->window, 0, sizeof(flow->window));
+    flow->sequence[0] = 0;
+    flow->sequence[1] = 0;
+    flow->window[0] = 0;
+    flow->window[1] = 0;
     flow->scale[0] = 0;
     flow->scale[1] = 0;
 }

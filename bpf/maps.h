@@ -83,6 +83,10 @@ struct {
 /* Records; flat, so that they can be swept by cursor and read by mmap. Written by the packet path. */
 SG_ARRAY(sg_flows, struct sg_flow, BPF_F_MMAPABLE);
 
+/* What each interface's flows use of the table, by interface slot. Written by packets, the sweeper and, two words, user
+ * space. */
+SG_ARRAY(sg_accounts, struct sg_account, BPF_F_MMAPABLE);
+
 /* Where a flow probably is (sgbpf/abi/flow.h). Written by the packet path. */
 SG_ARRAY(sg_flow_hints, __u64, 0);
 

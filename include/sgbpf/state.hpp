@@ -117,6 +117,23 @@ struct Timeouts {  // seconds, ranges of SG-5.29
     auto operator<=>(const Timeouts&) const = default;
 };
 
+// What becomes of flows that were admitted by rules that are gone (SG-5.21): they live on, are judged again at
+// their next packet, or end at once.
+enum class Revocation { kKeep, kRecheck, kKill };
+
+// How the flows of an interface are tracked. What is not set is the host's default.
+struct TrackingOptions {
+    std::optional<bool> strict;                    // TCP sequence windows are checked
+    std::optional<std::uint32_t> max_flows;        // SG-5.52
+    std::optional<std::uint32_t> max_opening;      // most of them unanswered
+    std::optional<std::uint32_t> reserved;         // flows that no other interface can take from it
+    std::optional<std::uint32_t> opening_recycle;  // seconds, 0 = never: a deviation from SG-5.50
+    std::optional<bool> always_track;              // no flow is untracked (SG-5.19)
+    std::vector<Prefix> always_track_peers;        // flows with these peers are not (SG-5.19)
+    std::optional<Revocation> revocation;
+    bool operator==(const TrackingOptions&) const = default;
+};
+
 struct Interface {
     std::string name;
     std::string id;  // "eni-" + 17 hex
@@ -129,6 +146,7 @@ struct Interface {
     std::vector<std::string> groups;        // keys, sorted, without duplicates, at least one (SG-1.24)
     bool source_dest_check = true;
     Timeouts timeouts;
+    TrackingOptions tracking;
     bool quarantine = false;  // drops everything: set on this host by an operator, never by a state file
 };
 

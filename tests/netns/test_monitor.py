@@ -172,7 +172,7 @@ class Monitor(lab.LabTest):
         self.assertTrue(self.free_again(), "a word from before the ticks came round keeps others out")
 
     def bpftool(self, *arguments):
-        pin = f"{self.lab.bpffs}/sgbpf/v2/maps/sg_control"
+        pin = f"{self.lab.bpffs}/sgbpf/v3/maps/sg_control"
         return lab.run(["/usr/sbin/bpftool", "-j", "map", arguments[0], "pinned", pin, "key", "0", "0", "0", "0", *arguments[1:]])
 
     def control_bytes(self):

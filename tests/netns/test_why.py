@@ -137,7 +137,7 @@ class Why(lab.LabTest):
     def dump(self):
         """Every pinned map. Not those that change by themselves: the sweeper counts its own passes, and the guests'
         neighbour discovery, which is unfiltered, counts whenever it likes."""
-        folder = f"{self.lab.bpffs}/sgbpf/v2/maps"
+        folder = f"{self.lab.bpffs}/sgbpf/v3/maps"
         dumps = {}
         for name in sorted(os.listdir(folder)):
             if name not in ("sg_sweep", "sg_confirm", "sg_events", "sg_flow_free", "sg_counters"):

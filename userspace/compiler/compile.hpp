@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <sgbpf/state.hpp>
 
 #include "image/image.hpp"
+#include "model/host_config.hpp"
 
 namespace sgbpf {
 
@@ -23,6 +25,9 @@ struct CompileInput {
     const std::vector<std::uint32_t>* reusable_rule_slots = nullptr;
     // Of the commit that this is for; 0 = not known, epochs then count by themselves.
     std::uint64_t generation = 0;
+    const HostPolicy* host = nullptr;  // nullptr = defaults
+    // Every interface's flows are treated so by this commit, whatever the interface says.
+    std::optional<Revocation> revoke = std::nullopt;
 };
 
 // Errors: kExhausted with one sentence that names every map that does not hold old and new together.

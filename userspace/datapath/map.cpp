@@ -33,7 +33,7 @@ constexpr std::uint32_t bpf_type(MapKind kind) {
     return 0;
 }
 
-constexpr std::size_t kOwnMaps = 11;
+constexpr std::size_t kOwnMaps = 12;
 
 constexpr auto kHostMapSpecs = [] {
     std::array<MapSpec, kMaps.size() + kOwnMaps> specs{};
@@ -47,6 +47,7 @@ constexpr auto kHostMapSpecs = [] {
     own(HostMap::kFlows, {"sg_flows", BPF_MAP_TYPE_ARRAY, 4, sizeof(sg_flow), &Capacities::flows});
     own(HostMap::kFlowFree, {"sg_flow_free", BPF_MAP_TYPE_QUEUE, 0, 4, &Capacities::flows});
     own(HostMap::kFlowHints, {"sg_flow_hints", BPF_MAP_TYPE_ARRAY, 4, 8, nullptr});
+    own(HostMap::kAccounts, {"sg_accounts", BPF_MAP_TYPE_ARRAY, 4, sizeof(sg_account), &Capacities::interfaces});
     own(HostMap::kCounters,
         {"sg_counters", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(sg_counters), &Capacities::interfaces});
     own(HostMap::kRuleCounts,

@@ -34,6 +34,7 @@ enum class HostMap : std::uint8_t {
     kFlows,
     kFlowFree,
     kFlowHints,
+    kAccounts,
     kCounters,
     kRuleCounts,
     kSweep,

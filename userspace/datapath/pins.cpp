@@ -2,7 +2,7 @@
 /*
  * Layout, below <bpffs>/sgbpf:
  *
- *   v2/                           v + SG_ABI_VERSION
+ *   v3/                           v + SG_ABI_VERSION
  *     maps/<map>                  maps all namespaces share; sg_sweep holds the sweeper's timer
  *     ns-<netns inode>/           one per network namespace with attached devices
  *       sg_tc_in  sg_tc_out       programs; sg_xdp_in is for role host
@@ -20,7 +20,7 @@
  * take none and see a directory before or after a rename, never half of one.
  *
  * Invariants:
- *   I1  v2/ and v2/ns-* are complete: they appear by rename(2) from staging when all is in them, the
+ *   I1  v3/ and v2/ns-* are complete: they appear by rename(2) from staging when all is in them, the
  *       free list is filled and the sweeper runs. What is under staging belongs to nobody and is removed
  *       by the next create or remove.
  *   I2  A device bound in sg_ifindex before its links exist, and until they are gone: an attached
@@ -39,7 +39,7 @@
  *   unbind:   links renamed, bound   -> the device drops by a slot without rules; unbind again
  *   detach:   after one link         -> one direction left; detach again
  *             links gone, bound      -> binding without links
- *   remove:   before the rename      -> v2 with fewer attachments; remove again
+ *   remove:   before the rename      -> v3 with fewer attachments; remove again
  *             after it               -> staging, removed by the next create or remove
  */
 #include "datapath/pins.hpp"

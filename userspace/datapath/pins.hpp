@@ -53,7 +53,7 @@ template <typename... Steps> Result<void> in_order(const Steps&... steps) {
     static_cast<void>(((result = steps(), result.has_value()) && ...));
     return result;
 }
-// Versions under root() other than ours, "v2" ...
+// Versions under root() other than ours, "v3" ...
 Result<std::vector<std::string>> foreign_versions(const PinPaths& paths);
 
 // The maps all namespaces share.

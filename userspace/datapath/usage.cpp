@@ -95,7 +95,7 @@ Result<std::vector<MapUsage>> measure_usage(Tree& tree, const PinPaths& paths) {
         if (map.spec().capacity == &Capacities::flows) {
             // Slot 0 is never used, so `limit` can be reached but for one.
             usage.used = usage.name == "sg_flow_free" ? map.max_entries() - 1 - *flows : *flows;
-        } else if (usage.name == "sg_counters") {
+        } else if (usage.name == "sg_counters" || usage.name == "sg_accounts") {
             usage.used = interfaces;
         } else if (usage.name == "sg_rule_counts") {
             usage.used = rules;

@@ -11,7 +11,7 @@
 
 #include <linux/types.h>
 
-#define SG_ABI_VERSION 2
+#define SG_ABI_VERSION 3
 
 #define SG_ABI_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type " changed its size: bump SG_ABI_VERSION")
 #define SG_ABI_OFFSET(type, field, bytes)                                                                              \

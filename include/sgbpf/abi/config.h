@@ -22,8 +22,10 @@ struct sg_config {
     __u32 dry_run;
     __u32 hint_mask; /* max_entries of sg_flow_hints - 1 */
     __u64 hash_seed; /* sg_control.hash_seed */
+    __u32 bare;      /* benchmark only: no tiers, no epochs, no accounting */
+    __u32 pad;
 };
-SG_ABI_SIZE(struct sg_config, 32);
+SG_ABI_SIZE(struct sg_config, 40);
 
 /* .bss: the inputs of a test run, written before it, and its outcome, read after it. */
 struct sg_test {

@@ -54,8 +54,11 @@ enum sg_flow_state {
     SG_FLOW_STATES = 15,
 };
 
-/* Tier of a flow. All flows are SG_TIER_NONE until tiers are budgeted (issue 4). */
-enum sg_flow_tier { SG_TIER_NONE = 0 };
+/* A flow is opening until the other side has answered: TCP until the handshake is complete. */
+enum sg_flow_tier { SG_TIER_NONE = 0, SG_TIER_OPENING = 1, SG_TIER_ESTABLISHED = 2 };
+
+/* Which count of struct sg_account the record was charged to, and goes back to. */
+enum sg_flow_budget { SG_BUDGET_NONE = 0, SG_BUDGET_POOL = 1, SG_BUDGET_RESERVED = 2 };
 
 /*
  * The state word, one u64, changed only by compare-and-exchange:
@@ -70,6 +73,8 @@ enum sg_flow_tier { SG_TIER_NONE = 0 };
 
 enum sg_flow_flags {
     SG_FLOW_OPENED_OUT = 1 << 0, /* opened by the workload; clear = opened from outside */
+    SG_FLOW_ADOPTED = 1 << 1,    /* was open before its device was attached (attach --adopt) */
+    SG_FLOW_WINDOWS = 1 << 2,    /* opened under SG_IF_STRICT: its sequence numbers are known from the SYN on */
 };
 
 /*
@@ -85,17 +90,21 @@ enum sg_flow_flags {
  *       61    1  icmp_code   ) to judge it again later
  *       62    2  pad
  *       64   32  packets, bytes: [0] from the opener, [1] towards it
- *       96   24  window: [0] of the opener, [1] of the other side (TCP, strict mode; zero until then)
- *      120    4  created: ticks, low 32 bits
- *      124    2  scale: TCP window scale of each side
- *      126    2  pad
+ *       96   16  sequence: TCP, [0] of the opener, [1] of the other side: SG_SEQUENCE(end of what it sent,
+ *                what it acknowledged last), host order; 0 = nothing seen
+ *      112    4  created: ticks, low 32 bits
+ *      116    4  window: the largest that each side offered, in units of its scale
+ *      120    2  scale: of each side; enum sg_scale_flags
+ *      122    6  pad
  */
-struct sg_tcp_window {
-    __u32 end;
-    __u32 max_end;
-    __u32 max_window;
+#define SG_SEQUENCE(end, acknowledged) ((__u64)(acknowledged) << 32 | (__u32)(end))
+#define SG_SEQUENCE_END(sequence) ((__u32)(sequence))
+#define SG_SEQUENCE_ACKNOWLEDGED(sequence) ((__u32)((sequence) >> 32))
+enum sg_scale_flags {
+    SG_SCALE_MASK = 0x0f,
+    SG_SCALE_OFFERED = 0x40,      /* its SYN had the option (RFC 7323 2.2) */
+    SG_SCALE_ACKNOWLEDGED = 0x80, /* it has acknowledged something: the high half of `sequence` holds */
 };
-SG_ABI_SIZE(struct sg_tcp_window, 12);
 
 struct sg_flow {
     struct sg_flow_key key;
@@ -108,15 +117,17 @@ struct sg_flow {
     __u16 pad0;
     __u64 packets[2];
     __u64 bytes[2];
-    struct sg_tcp_window window[2];
+    __u64 sequence[2];
     __u32 created;
+    __u16 window[2];
     __u8 scale[2];
-    __u16 pad1;
+    __u8 pad1[6];
 };
 SG_ABI_SIZE(struct sg_flow, 128);
 SG_ABI_OFFSET(struct sg_flow, word, 40);
 SG_ABI_OFFSET(struct sg_flow, packets, 64);
-SG_ABI_OFFSET(struct sg_flow, created, 120);
+SG_ABI_OFFSET(struct sg_flow, sequence, 96);
+SG_ABI_OFFSET(struct sg_flow, created, 112);
 
 /*
  * sg_flow_hints (ARRAY of u64): where the record of a key probably is, {tag:32, slot:32}, 0 = no idea. Written
@@ -154,3 +165,15 @@ struct sg_flush {
     __u32 rule; /* 0 = any */
 };
 SG_ABI_SIZE(struct sg_flush, 40);
+
+/* What `sg_reap` (BPF_PROG_TEST_RUN) is asked for, as the test packet after 14 bytes of zeros: end these flows. */
+#define SG_REAP_ITEMS 256
+struct sg_reap_request {
+    __u32 count;
+    __u32 removed; /* out */
+    struct {
+        __u32 slot;
+        __u32 incarnation; /* of the record when it was read: another flow's is left alone */
+    } item[SG_REAP_ITEMS];
+};
+SG_ABI_SIZE(struct sg_reap_request, 8 + 8 * SG_REAP_ITEMS);

@@ -13,12 +13,17 @@ enum sg_interface_flags {
     SG_IF_READY = 1 << 0,        /* complete rule set loaded; clear = drop all but the exempt list (SG-13.3) */
     SG_IF_SOURCE_CHECK = 1 << 1, /* source/dest check (SG-1.32) */
     SG_IF_QUARANTINE = 1 << 2,   /* drop everything, the exempt list included */
-    SG_IF_MAC = 1 << 3,          /* `mac` is set: ARP and ND senders are checked against it (SG-6.6) */
+    SG_IF_MAC = 1 << 3,          /* `mac` is set: the source MAC of every frame sent is checked (SG-6.6) */
+    SG_IF_STRICT = 1 << 4,       /* TCP sequence windows are checked; only flows admit segments (SG-5.9) */
+    SG_IF_ALWAYS_TRACK = 1 << 5, /* no flow is untracked (SG-5.19) */
+    SG_IF_HOST = 1 << 6,         /* role host: a machine that may serve DHCP, not a guest */
 };
 
 /*
- * One complete configuration. `epoch` changes whenever flows must be looked at again (addresses of
- * the interface changed); a flow with another epoch passes the source/dest check again.
+ * One complete configuration. `epoch` changes whenever flows must be looked at again; a flow with another
+ * epoch passes the source/dest check again. Epochs are low bits of generations, compared modulo 2^32. Flows
+ * last judged before recheck_since must be admitted again by a rule of now; those before kill_since end if their
+ * rule is gone.
  *
  *   offset size
  *        0    4  flags
@@ -27,9 +32,13 @@ enum sg_interface_flags {
  *       16    4  vpc: VPC number
  *       20   12  tcp_established, udp, udp_stream: idle timeouts in seconds (SG-5.29)
  *       32    6  mac: the guest's
- *       38    2  pad
- *       40    4  max_flows: most flows of this interface, 0 = no cap of its own
- *       44   20  pad
+ *       38    2  opening_recycle: seconds after which an unanswered flow may make room for a new one, 0 = never
+ *       40    4  max_flows: most flows of this interface, 0 = no cap of its own (SG-5.52)
+ *       44    4  max_opening: most of them unanswered, 0 = no cap of its own
+ *       48    4  reserved: flows that no other interface can take from it
+ *       52    4  recheck_since: epoch
+ *       56    4  kill_since: epoch
+ *       60    4  exempt_rate: packets a second of each enum sg_bucket, 0 = no limit (SG-6.9)
  */
 struct sg_interface_config {
     __u32 flags;
@@ -40,9 +49,13 @@ struct sg_interface_config {
     __u32 udp;
     __u32 udp_stream;
     __u8 mac[6];
-    __u16 pad0;
+    __u16 opening_recycle;
     __u32 max_flows;
-    __u32 pad[5];
+    __u32 max_opening;
+    __u32 reserved;
+    __u32 recheck_since;
+    __u32 kill_since;
+    __u32 exempt_rate;
 };
 SG_ABI_SIZE(struct sg_interface_config, 64);
 SG_ABI_OFFSET(struct sg_interface_config, mac, 32);
@@ -60,6 +73,61 @@ struct sg_interface {
 };
 SG_ABI_SIZE(struct sg_interface, 192);
 SG_ABI_OFFSET(struct sg_interface, config, 64);
+
+/* Rates of traffic that groups never filter, each with a token bucket per interface (SG-6.9). */
+enum sg_bucket { SG_BUCKET_LINK_IN = 0, SG_BUCKET_LINK_OUT, SG_BUCKET_SERVICE_IN, SG_BUCKET_SERVICE_OUT, SG_BUCKETS };
+
+/*
+ * Map sg_accounts, by interface slot: what its flows use of the table. Counters change by atomic addition of
+ * packets and the sweeper only; they are exact. Slot 0: the pool that all share, `flows` used of `limit`.
+ *
+ *   offset size
+ *        0    4  opening: unanswered flows
+ *        4    4  flows: all
+ *        8    4  reserved: those charged to the interface's own reserve; the others are the pool's
+ *       12    4  limit: slot 0 only: flows in the pool (user space)
+ *       16   16  begun, done: openings and endings; equal = nobody is between counter and record
+ *       32   12  seen_opening, seen_flows, seen_reserved: the sweeper's recount so far
+ *       44    4  corrected: how often a recount found another number
+ *       48    8  quiet: `done` when the recount began
+ *       56    8  adopt_until: ticks; until then connections that were open before are taken up, 0 = never
+ *       64   32  bucket: {ticks:32, tokens:32} of each enum sg_bucket
+ *       96    8  adopted: flows taken up
+ *      104    8  recycled: unanswered flows that made room (opening_recycle)
+ *      112   16  pad
+ */
+struct sg_account {
+    __u32 opening;
+    __u32 flows;
+    __u32 reserved;
+    __u32 limit;
+    __u64 begun;
+    __u64 done;
+    __u32 seen_opening;
+    __u32 seen_flows;
+    __u32 seen_reserved;
+    __u32 corrected;
+    __u64 quiet;
+    __u64 adopt_until;
+    __u64 bucket[SG_BUCKETS];
+    __u64 adopted;
+    __u64 recycled;
+    __u64 pad[2];
+};
+SG_ABI_SIZE(struct sg_account, 128);
+SG_ABI_OFFSET(struct sg_account, bucket, 64);
+
+/*
+ * Besides the interfaces' addresses (scope = interface slot) the tries sg_locals4/6 hold, by scope:
+ *   SG_SCOPE_ALWAYS_TRACK(slot)               peers whose flows are never untracked (SG-5.19); value 1
+ *   SG_SCOPE_SERVICE(vpc, protocol, port)     service endpoints that groups never filter (SG-6.4); value: 1 <<
+ * direction of the requests that are exempt, as the workload sees it
+ */
+#define SG_SCOPE_ALWAYS_TRACK(slot) (0x40000000u | (slot))
+enum sg_service_protocol { SG_SERVICE_TCP = 0, SG_SERVICE_UDP, SG_SERVICE_ICMP, SG_SERVICE_ANY };
+#define SG_SCOPE_SERVICE(vpc, service_protocol, port)                                                                  \
+    (0x80000000u | (__u32)(service_protocol) << 29 | (__u32)(vpc) << 16 | (port))
+#define SG_MAX_SERVICE_VPCS 8191
 
 enum sg_binding_flags {
     SG_BINDING_LEFT = 1 << 0, /* its interface left; it stays attached and drops all but the exempt list */

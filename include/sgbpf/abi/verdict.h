@@ -17,6 +17,7 @@ enum sg_verdict { SG_PASS = 0, SG_DROP = 1 };
     X(4, RELATED, "related-icmp", SG_PASS, "an ICMP error about a tracked flow (SG-5.36)")                             \
     X(5, FRAGMENT, "fragment-context", SG_PASS, "a fragment of an admitted datagram (SG-5.54)")                        \
     X(6, ROLLED_BACK, "rolled-back", SG_PASS, "the apply that attached the device was undone: it passes as before")    \
+    X(7, ADOPTED, "adopted", SG_PASS, "it was open before its device was attached (attach --adopt)")                   \
     X(16, NO_RULE, "no-rule", SG_DROP, "no rule of any group of the interface admits it (SG-4.4)")                     \
     X(17, SOURCE_DEST, "source-dest-check", SG_DROP, "the local address is not one of the interface (SG-1.32)")        \
     X(18, NOT_READY, "not-ready", SG_DROP, "no complete rule set is loaded for the interface (SG-13.3)")               \
@@ -32,14 +33,21 @@ enum sg_verdict { SG_PASS = 0, SG_DROP = 1 };
     X(28, NO_CAPACITY, "no-tracking-capacity", SG_DROP, "the flow needs an entry and there is none free (SG-5.46)")    \
     X(29, FLOW_BUSY, "flow-busy", SG_DROP, "the flow's entry was being rewritten on another CPU; retried in vain")     \
     X(30, EXEMPT_SENDER, "exempt-sender", SG_DROP, "ARP, ND or DHCP whose sender is not the interface (SG-6.6)")       \
-    X(31, INTERNAL, "internal", SG_DROP, "an impossible state inside sgbpf: please report it")
+    X(31, INTERNAL, "internal", SG_DROP, "an impossible state inside sgbpf: please report it")                         \
+    X(32, OPENING_LIMIT, "opening-limit", SG_DROP, "the interface has too many unanswered flows (SG-5.52)")            \
+    X(33, EXEMPT_RATE, "exempt-rate", SG_DROP, "more unfiltered traffic than the interface may have (SG-6.9)")         \
+    X(34, SOURCE_MAC, "source-mac", SG_DROP, "the source MAC is not the interface's (SG-6.6)")                         \
+    X(35, TCP_FLAGS, "tcp-flags", SG_DROP, "TCP flags that no stack sends (strict mode, SG-13.19)")                    \
+    X(36, TCP_WINDOW, "tcp-window", SG_DROP, "a TCP segment outside the connection's window (strict mode, RFC 5961)")  \
+    X(37, TCP_NO_FLOW, "tcp-without-connection", SG_DROP, "a TCP segment of no known connection (strict mode)")        \
+    X(38, DHCP_SERVER, "dhcp-server", SG_DROP, "a guest may not serve DHCP (SG-6.5)")
 
 enum sg_reason {
     SG_REASON_NONE = 0,
 #define SG_REASON_ENUM(number, symbol, name, verdict, sentence) SG_REASON_##symbol = number,
     SG_REASONS(SG_REASON_ENUM)
 #undef SG_REASON_ENUM
-        SG_REASON_MAX = 32,
+        SG_REASON_MAX = 64,
 };
 
 /*
@@ -50,7 +58,7 @@ struct sg_counters {
     __u64 packets[SG_DIRECTIONS][SG_REASON_MAX];
     __u64 bytes[SG_DIRECTIONS][2];
 };
-SG_ABI_SIZE(struct sg_counters, 544);
+SG_ABI_SIZE(struct sg_counters, 1056);
 
 /* Where the rule was found: the order in which a policy is asked (ARCHITECTURE.md, "Match"). */
 enum sg_stage { SG_STAGE_NONE = 0, SG_STAGE_ANY, SG_STAGE_CIDR, SG_STAGE_LIST, SG_STAGE_GROUP };
@@ -64,6 +72,7 @@ enum sg_tracking {
     SG_TRACKING_NO_OPENER = 4,    /* not tracked: this packet opens no flow (SG-5.8, 5.5, 13.19) */
     SG_TRACKING_GROUP_TARGET = 5, /* not tracked: to a multicast or broadcast address (SG-5.65) */
     SG_TRACKING_AH = 6,           /* not tracked: admitted by a rule about the authentication header */
+    SG_TRACKING_ADOPTED = 7,      /* made an entry though it opens nothing (attach --adopt) */
 };
 
 /* What one run of a program decided. */

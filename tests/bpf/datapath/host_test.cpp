@@ -330,7 +330,7 @@ TEST_F(HostAttach, FinishesWhatACrashLeftHalfDone) {
     add_veth("eth0", "wire0");
     const Attachment made = attached(host_request("eth0", 1, HookChoice::kGeneric));
     const auto kept = xdp_at(made.device);
-    shell(fmt::format("rm {}/sgbpf/v2/ns-*/links/{}_out", bpffs(), id(1)));
+    shell(fmt::format("rm {}/sgbpf/v3/ns-*/links/{}_out", bpffs(), id(1)));
     EXPECT_EQ(by_id()[id(1)].problem, "outbound rules are not attached");
     EXPECT_EQ(attached(host_request("eth0")).hook, "xdp generic + tcx");
     EXPECT_EQ(xdp_at(made.device)[0].program_id, kept[0].program_id);

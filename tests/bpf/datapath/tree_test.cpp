@@ -76,7 +76,7 @@ TEST_F(TreeTest, CreatesTheMapsThatUserSpaceAndProgramsAgreeOn) {
         EXPECT_EQ((info.map_flags & BPF_F_MMAPABLE) != 0, row.kind == MapKind::kArray);
     }
     for (const char* own : {"sg_control", "sg_flow_index", "sg_flows", "sg_flow_free", "sg_counters", "sg_rule_counts",
-                            "sg_flow_hints", "sg_sweep", "sg_confirm", "sg_events", "sg_event_counts"}) {
+                            "sg_flow_hints", "sg_accounts", "sg_sweep", "sg_confirm", "sg_events", "sg_event_counts"}) {
         names.insert(own);
     }
     std::set<std::string> pinned;

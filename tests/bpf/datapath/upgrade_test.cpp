@@ -15,7 +15,7 @@ namespace {
 class Upgrade : public AttachFixture {
 protected:
     [[nodiscard]] std::string instance() const {
-        for (const auto& entry : std::filesystem::directory_iterator(bpffs() + "/sgbpf/v2")) {
+        for (const auto& entry : std::filesystem::directory_iterator(bpffs() + "/sgbpf/v3")) {
             if (entry.path().filename().string().starts_with("ns-")) {
                 return entry.path().string();
             }
