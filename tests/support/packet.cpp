@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -118,14 +119,16 @@ void Frame::add(const Fragment6& layer) {
 }
 
 void Frame::add(const Tcp& layer) {
-    Bytes bytes(std::max<std::size_t>(20, layer.offset_words * std::size_t{4}));
+    const std::size_t options = (layer.options.size() + 3) / 4 * 4;
+    Bytes bytes(std::max<std::size_t>(20 + options, layer.offset_words * std::size_t{4}));
+    std::copy(layer.options.begin(), layer.options.end(), bytes.begin() + 20);
     put16(bytes, 0, layer.from);
     put16(bytes, 2, layer.to);
     put32(bytes, 4, layer.sequence);
     put32(bytes, 8, layer.acknowledgement);
-    bytes[12] = static_cast<std::uint8_t>(layer.offset_words << 4);
+    bytes[12] = static_cast<std::uint8_t>((layer.offset_words + options / 4) << 4);
     bytes[13] = layer.flags;
-    put16(bytes, 14, 64240);
+    put16(bytes, 14, layer.window);
     parts_.push_back({Kind::kTcp, 6, bytes, false, false});
 }
 

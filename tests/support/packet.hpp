@@ -66,6 +66,8 @@ struct Tcp {
     std::uint8_t offset_words = 5;
     std::uint32_t sequence = 1;
     std::uint32_t acknowledgement = 0;
+    std::uint16_t window = 64240;
+    Bytes options = {};  // padded to 4 bytes with zeros (end of list)
 };
 
 struct Udp {
