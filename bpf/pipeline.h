@@ -127,7 +127,6 @@ SG_GLOBAL int sg_slow_path(sg_context* context, __u32 interface_slot, __u32 dire
     if (!outcome) {
         return SG_REASON_INTERNAL;
     }
-    const struct sg_frame frame = sg_frame_of(context);
     struct sg_packet packet = {};
     packet.key.interface_slot = (__u16)interface_slot;
 
@@ -145,7 +144,7 @@ SG_GLOBAL int sg_slow_path(sg_context* context, __u32 interface_slot, __u32 dire
     }
     const struct sg_side side = {
         .config = ready ? config : 0, .slot = interface_slot, .direction = direction, .generation = generation};
-    reason = sg_exempt(&frame, &packet, &side);
+    reason = (enum sg_reason)sg_exempt(context, &packet, interface_slot, direction, generation);
     if (reason != SG_REASON_NONE) {
         return reason;
     }

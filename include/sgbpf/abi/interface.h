@@ -17,6 +17,8 @@ enum sg_interface_flags {
     SG_IF_STRICT = 1 << 4,       /* TCP sequence windows are checked; only flows admit segments (SG-5.9) */
     SG_IF_ALWAYS_TRACK = 1 << 5, /* no flow is untracked (SG-5.19) */
     SG_IF_HOST = 1 << 6,         /* role host: a machine that may serve DHCP, not a guest */
+    SG_IF_SERVICES = 1 << 7,     /* its VPC has rows of SG_SCOPE_SERVICE */
+    SG_IF_TRACK_PEERS = 1 << 8,  /* it has rows of SG_SCOPE_ALWAYS_TRACK */
 };
 
 /*
@@ -120,14 +122,15 @@ SG_ABI_OFFSET(struct sg_account, bucket, 64);
 /*
  * Besides the interfaces' addresses (scope = interface slot) the tries sg_locals4/6 hold, by scope:
  *   SG_SCOPE_ALWAYS_TRACK(slot)               peers whose flows are never untracked (SG-5.19); value 1
- *   SG_SCOPE_SERVICE(vpc, protocol, port)     service endpoints that groups never filter (SG-6.4); value: 1 <<
- * direction of the requests that are exempt, as the workload sees it
+ *   SG_SCOPE_SERVICE(vpc, protocol, port)     service endpoints that groups never filter (SG-6.4); value: SG_SERVICE_WAY
+ * bits: of requests to the endpoint (SG_OUT) and of what it sends (SG_IN). Port 0: ICMP, any protocol
  */
 #define SG_SCOPE_ALWAYS_TRACK(slot) (0x40000000u | (slot))
 enum sg_service_protocol { SG_SERVICE_TCP = 0, SG_SERVICE_UDP, SG_SERVICE_ICMP, SG_SERVICE_ANY };
 #define SG_SCOPE_SERVICE(vpc, service_protocol, port)                                                                  \
     (0x80000000u | (__u32)(service_protocol) << 29 | (__u32)(vpc) << 16 | (port))
 #define SG_MAX_SERVICE_VPCS 8191
+#define SG_SERVICE_WAY(direction) (1u << (direction))
 
 enum sg_binding_flags {
     SG_BINDING_LEFT = 1 << 0, /* its interface left; it stays attached and drops all but the exempt list */
