@@ -14,6 +14,7 @@
 #include <bpf/bpf_helpers.h>
 #define sg_ntohs(x) bpf_ntohs(x)
 #define sg_htons(x) bpf_htons(x)
+#define sg_ntohl(x) bpf_ntohl(x)
 #define sg_copy(to, from, bytes) __builtin_memcpy(to, from, bytes)
 #else
 #include <arpa/inet.h>
@@ -21,6 +22,7 @@
 #include <string.h>
 #define sg_ntohs(x) ntohs(x)
 #define sg_htons(x) htons(x)
+#define sg_ntohl(x) ntohl(x)
 #define sg_copy(to, from, bytes) memcpy(to, from, bytes)
 #endif
 

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "bpf/accounts.h"
 #include "bpf/flow_hints.h"
 #include "bpf/flow_state.h"
 #include "bpf/maps.h"
@@ -46,6 +47,11 @@ SG_INLINE struct sg_flow* sg_flow_of(const struct sg_flow_key* key, __u32 slot, 
         return 0;
     }
     return flow;
+}
+
+/* Did the packets of the flow come before `since`? Epochs are compared modulo 2^32; 0 = never. */
+SG_INLINE int sg_flow_is_older(const struct sg_flow* flow, __u32 since) {
+    return since != 0 && (__s32)(flow->epoch - since) < 0;
 }
 
 SG_INLINE int sg_flow_is_expired(const struct sg_flow* flow, __u64 word, const struct sg_interface_config* config,
@@ -113,28 +119,66 @@ SG_INLINE void sg_flow_touch(struct sg_flow* flow, int from_opener, __u32 length
     if (flow->last_seen != (__u32)now) {
         SG_WRITE(flow->last_seen, (__u32)now); /* no store when nothing changes: keeps the line shared */
     }
-    flow->packets[!from_opener]++;
-    flow->bytes[!from_opener] += length;
+    if (!sg_config.bare) {
+        flow->packets[!from_opener]++;
+        flow->bytes[!from_opener] += length;
+    }
     sg_count_rule(flow->rule, length);
 }
 
 /* How often a transition is tried again when another CPU changes the state of the same flow. */
 #define SG_TRANSITION_TRIES 4
 
+/* Has the other side answered with this packet? (One-sided traffic never promotes: SG-5.44.) */
+SG_INLINE int sg_flow_is_answered(__u8 state, int from_opener) {
+    return state <= SG_FLOW_RESET ? state == SG_FLOW_ESTABLISHED : state == SG_FLOW_UDP_ASKED ? 0 : !from_opener;
+}
+
+/* The word after a packet of the flow. */
+SG_INLINE __u64 sg_word_after(__u64 word, int from_opener, __u8 tcp_flags) {
+    __u32 state = sg_flow_next(SG_WORD_STATE(word), from_opener, tcp_flags);
+    SG_HIDE(state); /* one path for the verifier, not one for each state */
+    __u64 tier = sg_flow_is_answered((__u8)state, from_opener) && SG_WORD_TIER(word) == SG_TIER_OPENING
+                     ? SG_TIER_ESTABLISHED
+                     : SG_WORD_TIER(word);
+    SG_HIDE(tier);
+    return (word & ~0xffffull) | tier << 8 | (state & 0xff);
+}
+
+/* The word before; `to` took its place if that is `from`. A flow that leaves the opening tier is counted there. */
+SG_INLINE __u64 sg_word_exchange(struct sg_flow* flow, __u64 from, __u64 to) {
+    struct sg_account* account = SG_WORD_TIER(from) != SG_WORD_TIER(to) ? sg_account_at(flow->key.interface_slot) : 0;
+    if (account) {
+        SG_ADD(account->begun, 1);
+    }
+    const __u64 found = __sync_val_compare_and_swap(&flow->word, from, to);
+    if (account) {
+        if (found == from) {
+            SG_ADD(account->opening, -1);
+        }
+        SG_ADD(account->done, 1);
+    }
+    return found;
+}
+
 /*
- * Takes a live flow to the state after this packet. Returns 0 when the record stopped being this flow
- * meanwhile: the caller starts again as a miss. Losing only the race for the state is no reason to
- * refuse a packet of the flow: the transition is computed anew from the state that won.
+ * Takes a live flow to the state after this packet, and from the opening tier to the established one when it is
+ * answered. Returns 0 when the record stopped being this flow meanwhile: the caller starts again as a miss. Losing
+ * only the race for the state is no reason to refuse a packet of the flow: the transition is computed anew from
+ * the state that won.
  */
-SG_INLINE int sg_flow_advance(struct sg_flow* flow, __u64 word, int from_opener, __u8 tcp_flags) {
+SG_GLOBAL int sg_flow_advance(__u32 slot, __u64 word, __u32 from_opener, __u32 tcp_flags) {
+    struct sg_flow* flow = sg_flow_at(slot);
+    if (!flow) {
+        return 0;
+    }
     __u64 seen = word;
     for (int i = 0; i < SG_TRANSITION_TRIES; i++) {
-        const __u8 state = SG_WORD_STATE(seen);
-        const __u8 next = sg_flow_next(state, from_opener, tcp_flags);
-        if (next == state || sg_config.dry_run) {
+        const __u64 next = sg_word_after(seen, from_opener != 0, (__u8)tcp_flags);
+        if (next == seen || sg_config.dry_run) {
             return 1;
         }
-        const __u64 found = __sync_val_compare_and_swap(&flow->word, seen, (seen & ~0xffull) | next);
+        const __u64 found = sg_word_exchange(flow, seen, next);
         if (found == seen) {
             return 1;
         }
@@ -149,10 +193,14 @@ SG_INLINE int sg_flow_advance(struct sg_flow* flow, __u64 word, int from_opener,
 /* What opens a flow besides the packet; on the stack of the slow path. */
 struct sg_opening {
     __u64 now;
-    __u32 direction;
+    __u32 direction; /* of the opener: SG_OUT = the workload; an adopted flow's packet may go the other way */
     __u32 epoch;
     __u32 rule;
     __u32 slot; /* out: the record */
+    __u8 adopted;
+    __u8 strict;
+    __u8 from_opener;
+    __u8 pad;
 };
 
 SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet, const struct sg_opening* opening) {
@@ -162,10 +210,10 @@ SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet
     flow->icmp_type = packet->icmp_type;
     flow->icmp_code = packet->icmp_code;
     flow->created = (__u32)opening->now;
-    flow->packets[0] = 1;
-    flow->packets[1] = 0;
-    flow->bytes[0] = packet->length;
-    flow->bytes[1] = 0;
+    flow->packets[0] = opening->from_opener;
+    flow->packets[1] = !opening->from_opener;
+    flow->bytes[0] = opening->from_opener ? packet->length : 0;
+    flow->bytes[1] = opening->from_opener ? 0 : packet->length;
     flow->sequence[0] = 0;
     flow->sequence[1] = 0;
     flow->window[0] = 0;
@@ -174,106 +222,169 @@ SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet
     flow->scale[1] = 0;
 }
 
-SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_opening* opening, __u32 incarnation) {
-    const __u64 flags = opening->direction == SG_OUT ? SG_FLOW_OPENED_OUT : 0;
-    return ((__u64)incarnation << 32) | (flags << 24) | sg_flow_first(packet->key.protocol);
+SG_INLINE __u8 sg_opening_tier(const struct sg_opening* opening) {
+    return opening->adopted ? SG_TIER_ESTABLISHED : SG_TIER_OPENING;
+}
+
+SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_opening* opening, __u32 incarnation,
+                              __u8 budget) {
+    const int tcp = packet->key.protocol == SG_PROTO_TCP;
+    const __u64 flags = (opening->direction == SG_OUT ? SG_FLOW_OPENED_OUT : 0) |
+                        (opening->adopted ? SG_FLOW_ADOPTED : 0) |
+                        (opening->strict && tcp && !opening->adopted ? SG_FLOW_WINDOWS : 0);
+    const __u8 state = !opening->adopted                      ? sg_flow_first(packet->key.protocol)
+                       : tcp                                  ? SG_FLOW_ESTABLISHED
+                       : packet->key.protocol == SG_PROTO_UDP ? SG_FLOW_UDP_ANSWERED
+                                                              : SG_FLOW_OTHER;
+    return ((__u64)incarnation << 32) | (flags << 24) | ((__u64)budget << 16) | ((__u64)sg_opening_tier(opening) << 8) |
+           state;
 }
 
 /* How often an opening is tried when another CPU is rewriting the same record (~0.1 us each). */
 #define SG_OPEN_TRIES 4
 
 /*
- * Opens the flow, or finds that another CPU just did. Returns SG_REASON_RULE, SG_REASON_NO_CAPACITY or
- * SG_REASON_FLOW_BUSY. The rules have admitted the packet. The record's fields are complete before its
- * word says that it lives.
+ * The record that the index has for the packet's key becomes the new flow's: it is expired, or closing and the
+ * tuple is used again (SG-5.63). Its place in the budgets stays, only the tier may change. SG_REASON_NONE: look
+ * again.
+ */
+SG_INLINE enum sg_reason sg_flow_replace(const struct sg_packet* packet, struct sg_opening* opening,
+                                         const struct sg_interface_config* config, struct sg_account* account,
+                                         __u32 slot) {
+    struct sg_flow* flow = sg_flow_at(slot);
+    if (!flow) {
+        return SG_REASON_INTERNAL;
+    }
+    const __u64 word = SG_READ(flow->word);
+    const __u8 state = SG_WORD_STATE(word);
+    if (!sg_flow_is_live(state) || !sg_same_key(&flow->key, &packet->key)) {
+        return SG_REASON_NONE; /* being freed or rewritten */
+    }
+    opening->slot = slot;
+    const int expired = sg_flow_expired((__u32)opening->now, SG_READ(flow->last_seen), sg_flow_seconds(state, config),
+                                        sg_config.ticks_per_second);
+    if (sg_config.dry_run || (!expired && !(sg_flow_is_closing(state) && sg_tcp_opens(packet->tcp_flags)))) {
+        return SG_REASON_RULE; /* another CPU opened it: this packet is one of it */
+    }
+    const int tier = sg_opening_tier(opening);
+    const int more = tier == SG_TIER_OPENING && SG_WORD_TIER(word) != SG_TIER_OPENING;
+    SG_ADD(account->begun, 1);
+    enum sg_reason reason = SG_REASON_OPENING_LIMIT;
+    if (!more || sg_take_one(&account->opening, sg_limit(config->max_opening))) {
+        const __u32 incarnation = SG_WORD_INCARNATION(word) + 1;
+        reason = SG_REASON_NONE;
+        if (sg_word_change(flow, word, ((__u64)incarnation << 32) | SG_FLOW_BUSY)) {
+            sg_flow_fill(flow, packet, opening);
+            SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation, SG_WORD_BUDGET(word)));
+            if (tier != SG_TIER_OPENING && SG_WORD_TIER(word) == SG_TIER_OPENING) {
+                SG_ADD(account->opening, -1);
+            }
+            reason = SG_REASON_RULE;
+        } else if (more) {
+            SG_ADD(account->opening, -1);
+        }
+    }
+    SG_ADD(account->done, 1);
+    return reason;
+}
+
+/*
+ * A new record for the packet's key, charged to the interface. Its fields are complete before its word says that it
+ * lives. SG_REASON_NONE: another CPU was first, or the bucket's lock is taken on this CPU (before Linux 6.15).
+ */
+SG_INLINE enum sg_reason sg_flow_create(const struct sg_packet* packet, const struct sg_flow_key* key,
+                                        struct sg_opening* opening, const struct sg_interface_config* config,
+                                        struct sg_account* account) {
+    __u32 slot = 0;
+    if (sg_config.dry_run) {
+        const int full =
+            (sg_opening_tier(opening) == SG_TIER_OPENING && SG_READ(account->opening) >= sg_limit(config->max_opening));
+        const struct sg_account* pool = sg_account_at(0);
+        const int none = SG_READ(account->flows) >= sg_limit(config->max_flows) ||
+                         (SG_READ(account->reserved) >= config->reserved && pool &&
+                          SG_READ(pool->flows) >= sg_limit(SG_READ(pool->limit))) ||
+                         bpf_map_peek_elem(&sg_flow_free, &slot) < 0;
+        return full ? SG_REASON_OPENING_LIMIT : none ? SG_REASON_NO_CAPACITY : SG_REASON_RULE;
+    }
+    __u8 budget = SG_BUDGET_NONE;
+    const __u8 tier = sg_opening_tier(opening);
+    enum sg_reason reason = sg_charge(account, config, tier, &budget);
+    if (reason != SG_REASON_RULE) {
+        return reason;
+    }
+    struct sg_flow* flow = bpf_map_pop_elem(&sg_flow_free, &slot) < 0 ? 0 : sg_flow_at(slot);
+    if (!flow) {
+        sg_discharge(account, tier, budget);
+        return SG_REASON_NO_CAPACITY;
+    }
+    const __u32 incarnation = SG_WORD_INCARNATION(SG_READ(flow->word)) + 1;
+    flow->key = packet->key;
+    sg_flow_fill(flow, packet, opening);
+    SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation, budget));
+    const long error = bpf_map_update_elem(&sg_flow_index, key, &slot, BPF_NOEXIST);
+    if (error == 0) {
+        opening->slot = slot;
+        sg_charged(account, budget);
+        return SG_REASON_RULE;
+    }
+    SG_WRITE(flow->word, ((__u64)incarnation << 32) | SG_FLOW_FREE);
+    bpf_map_push_elem(&sg_flow_free, &slot, 0);
+    sg_discharge(account, tier, budget);
+    return error == -7 /* E2BIG */ || error == -12 /* ENOMEM */ ? SG_REASON_NO_CAPACITY : SG_REASON_NONE;
+}
+
+/*
+ * Opens the flow, or finds that another CPU just did. Returns SG_REASON_RULE, SG_REASON_OPENING_LIMIT,
+ * SG_REASON_NO_CAPACITY or SG_REASON_FLOW_BUSY. The rules have admitted the packet.
  */
 SG_GLOBAL int sg_flow_open(const struct sg_packet* packet, struct sg_opening* opening) {
     if (!packet || !opening) {
         return SG_REASON_INTERNAL;
     }
-    const __u64 generation = sg_generation();
-    const struct sg_interface_config* config = sg_interface_at(packet->key.interface_slot, generation);
-    if (!config) {
+    const struct sg_interface_config* config = sg_interface_at(packet->key.interface_slot, sg_generation());
+    struct sg_account* account = sg_account_at(packet->key.interface_slot);
+    if (!config || !account) {
         return SG_REASON_INTERNAL;
     }
     const struct sg_flow_key key = packet->key; /* Linux 6.1 takes map keys from the stack, not from an argument */
     for (int i = 0; i < SG_OPEN_TRIES; i++) {
         const __u32* found = bpf_map_lookup_elem(&sg_flow_index, &key);
-        if (found) {
-            const __u32 slot = SG_READ(*found);
-            struct sg_flow* flow = sg_flow_at(slot);
-            if (!flow) {
-                return SG_REASON_INTERNAL;
-            }
-            const __u64 word = SG_READ(flow->word);
-            const __u8 state = SG_WORD_STATE(word);
-            if (!sg_flow_is_live(state) || !sg_same_key(&flow->key, &packet->key)) {
-                continue; /* being freed or rewritten: look again */
-            }
-            opening->slot = slot;
-            const int expired = sg_flow_expired((__u32)opening->now, SG_READ(flow->last_seen),
-                                                sg_flow_seconds(state, config), sg_config.ticks_per_second);
-            if (!expired && !(sg_flow_is_closing(state) && sg_tcp_opens(packet->tcp_flags))) {
-                return SG_REASON_RULE; /* another CPU opened it: this packet is one of it */
-            }
-            if (sg_config.dry_run) {
-                return SG_REASON_RULE;
-            }
-            const __u32 incarnation = SG_WORD_INCARNATION(word) + 1;
-            if (!sg_word_change(flow, word, ((__u64)incarnation << 32) | SG_FLOW_BUSY)) {
-                continue;
-            }
-            sg_flow_fill(flow, packet, opening);
-            SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation));
-            return SG_REASON_RULE;
+        const enum sg_reason reason = found ? sg_flow_replace(packet, opening, config, account, SG_READ(*found))
+                                            : sg_flow_create(packet, &key, opening, config, account);
+        if (reason != SG_REASON_NONE) {
+            return reason;
         }
-        __u32 slot = 0;
-        if (sg_config.dry_run) {
-            return bpf_map_peek_elem(&sg_flow_free, &slot) < 0 ? SG_REASON_NO_CAPACITY : SG_REASON_RULE;
-        }
-        if (bpf_map_pop_elem(&sg_flow_free, &slot) < 0) {
-            return SG_REASON_NO_CAPACITY;
-        }
-        struct sg_flow* flow = sg_flow_at(slot);
-        if (!flow) {
-            return SG_REASON_INTERNAL;
-        }
-        const __u32 incarnation = SG_WORD_INCARNATION(SG_READ(flow->word)) + 1;
-        flow->key = packet->key;
-        sg_flow_fill(flow, packet, opening);
-        SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation));
-        const long error = bpf_map_update_elem(&sg_flow_index, &key, &slot, BPF_NOEXIST);
-        if (error == 0) {
-            opening->slot = slot;
-            return SG_REASON_RULE;
-        }
-        SG_WRITE(flow->word, ((__u64)incarnation << 32) | SG_FLOW_FREE);
-        bpf_map_push_elem(&sg_flow_free, &slot, 0);
-        if (error == -7 /* E2BIG */ || error == -12 /* ENOMEM */) {
-            return SG_REASON_NO_CAPACITY;
-        }
-        /* EEXIST: another CPU was first; EBUSY: bucket lock taken on this CPU (kernels before 6.15). */
     }
     return SG_REASON_FLOW_BUSY;
 }
 
 /*
- * Frees a record whose word is `word`, unless it changed. Only the CPU that wins the change to BUSY
- * deletes the key and gives the slot back, once.
+ * Ends the flow of a record whose word is `word`, unless it changed. Only the CPU that wins the change to BUSY
+ * deletes the key, gives the slot back, and the budget.
  */
-SG_INLINE int sg_flow_reap(struct sg_flow* flow, __u32 slot, __u64 word) {
-    const __u64 incarnation = (__u64)(SG_WORD_INCARNATION(word) + 1) << 32;
-    if (!sg_word_change(flow, word, incarnation | SG_FLOW_BUSY)) {
+SG_GLOBAL int sg_flow_reap(__u32 slot, __u64 word) {
+    struct sg_flow* flow = sg_flow_at(slot);
+    if (!flow) {
         return 0;
     }
     const struct sg_flow_key key = flow->key;
-    const long error = bpf_map_delete_elem(&sg_flow_index, &key);
-    if (error != 0 && error != -2 /* ENOENT */) {
-        /* EBUSY: the bucket's lock is taken on this CPU. A key left behind would refuse its tuple for ever. */
-        SG_WRITE(flow->word, incarnation | (word & 0xffffffff));
+    struct sg_account* account = sg_account_at(key.interface_slot);
+    if (!account) {
         return 0;
     }
-    SG_WRITE(flow->word, incarnation | SG_FLOW_FREE);
-    bpf_map_push_elem(&sg_flow_free, &slot, 0);
-    return 1;
+    const __u64 incarnation = (__u64)(SG_WORD_INCARNATION(word) + 1) << 32;
+    sg_end_begins(account, SG_WORD_BUDGET(word));
+    if (sg_word_change(flow, word, incarnation | SG_FLOW_BUSY)) {
+        const long error = bpf_map_delete_elem(&sg_flow_index, &key);
+        if (error == 0 || error == -2 /* ENOENT */) {
+            SG_WRITE(flow->word, incarnation | SG_FLOW_FREE);
+            bpf_map_push_elem(&sg_flow_free, &slot, 0);
+            sg_discharge(account, SG_WORD_TIER(word), SG_WORD_BUDGET(word));
+            return 1;
+        }
+        /* EBUSY: the bucket's lock is taken on this CPU. A key left behind would refuse its tuple for ever. */
+        SG_WRITE(flow->word, incarnation | (word & 0xffffffff));
+    }
+    sg_charged(account, SG_WORD_BUDGET(word));
+    return 0;
 }

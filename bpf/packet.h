@@ -27,6 +27,7 @@ struct sg_packet {
     __u16 transport_offset; /* of the transport header; 0 for later fragments */
     __u16 source_port;      /* host order */
     __u16 destination_port; /* host order */
+    __u32 transport_bytes;  /* from there to the end of the IP packet */
     __u32 length;           /* of the frame, bytes, as the hook sees it */
 };
 

@@ -144,6 +144,7 @@ SG_INLINE enum sg_reason sg_parse_transport(const struct sg_frame* frame, struct
         packet->flags & SG_PACKET_FRAGMENT_FIRST ? SG_REASON_FRAGMENT_TINY : SG_REASON_TRUNCATED;
     const __u8 protocol = packet->key.protocol;
     packet->transport_offset = (__u16)offset;
+    packet->transport_bytes = end - offset;
 
     if (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP) {
         struct sg_tcp tcp = {};

@@ -5,167 +5,21 @@
  *   interface -> established? -> parse -> exempt? -> source/dest check -> flow hit? -> rules -> open
  *
  * sg_pipeline is inlined into each entry point and holds the established path only; everything else is
- * behind sg_slow_path, verified once (a fully inlined pipeline is refused by kernel 6.1).
+ * behind the functions of bpf/judge.h, verified once (a fully inlined pipeline is refused by kernel 6.1).
  */
 #pragma once
 
 #include "bpf/events.h"
-#include "bpf/exempt.h"
-#include "bpf/flow_table.h"
-#include "bpf/policy_match.h"
+#include "bpf/judge.h"
 
-/* Is this a packet whose flow may be looked up and opened by ports, identifier or protocol? */
-SG_INLINE int sg_has_flow_key(const struct sg_packet* packet) {
-    const __u8 protocol = packet->key.protocol;
-    if (protocol == SG_PROTO_ICMP || protocol == SG_PROTO_ICMPV6) {
-        return (packet->flags & SG_PACKET_QUERY) != 0 && !(packet->flags & SG_PACKET_FRAGMENT_LATER);
-    }
-    if (protocol == SG_PROTO_TCP && !sg_tcp_flags_sane(packet->tcp_flags)) {
-        return 0; /* impossible flags are judged by the rules alone (SG-13.19) */
-    }
-    if (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP) {
-        return !(packet->flags & SG_PACKET_FRAGMENT_LATER);
-    }
-    return 1;
-}
-
-/* Does this packet, admitted by a rule and with a flow key, open a flow? */
-SG_INLINE int sg_opens_flow(const struct sg_packet* packet) {
-    switch (packet->key.protocol) {
-        case SG_PROTO_TCP:
-            return sg_tcp_opens(packet->tcp_flags);
-        case SG_PROTO_ICMP:
-        case SG_PROTO_ICMPV6:
-            return (packet->flags & SG_PACKET_REQUEST) != 0;
-        default:
-            return 1;
-    }
-}
-
-/* Why a packet that a rule admits makes no entry; SG_TRACKING_OPENED when it makes one. */
-SG_INLINE enum sg_tracking sg_tracking_of(const struct sg_packet* packet, const struct sg_interface_config* config,
-                                          const struct sg_side* side, const struct sg_match* match) {
-    const __u8 protocol = packet->key.protocol;
-    /* The key is that of the upper layer: a rule about AH must not open it for packets without AH. */
-    if (match->by_ah) {
-        return SG_TRACKING_AH;
-    }
-    if (!sg_has_flow_key(packet) || !sg_opens_flow(packet)) {
-        return SG_TRACKING_NO_OPENER;
-    }
-    /* A request to a group address gives nobody a right to answer (SG-5.65). */
-    if (sg_is_group_address(packet->key.remote, packet->key.family)) {
-        return SG_TRACKING_GROUP_TARGET;
-    }
-    if (match->stage == SG_STAGE_ANY && (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP)) {
-        const __u32 opposite = side->direction == SG_IN ? config->policy_slot[SG_OUT] : config->policy_slot[SG_IN];
-        if (sg_policy_is_open(opposite, side->generation, packet->key.family, protocol == SG_PROTO_UDP)) {
-            return SG_TRACKING_OPEN_RULES;
-        }
-    }
-    return SG_TRACKING_OPENED;
-}
-
-/* Rules, then state. The packet is sane and its local address belongs to the interface. */
-SG_INLINE enum sg_reason sg_judge_new(const struct sg_packet* packet, const struct sg_interface_config* config,
-                                      const struct sg_side* side, __u64 now, struct sg_outcome* outcome) {
-    struct sg_match match = {
-        .generation = side->generation,
-        .policy_slot = side->direction == SG_IN ? config->policy_slot[SG_IN] : config->policy_slot[SG_OUT],
-    };
-    if (!sg_policy_match(packet, &match)) {
-        /* Kinds without ports were asked; a later fragment that only a port rule could admit ends here. */
-        return packet->flags & SG_PACKET_FRAGMENT_LATER ? SG_REASON_FRAGMENT_ALONE : SG_REASON_NO_RULE;
-    }
-    outcome->rule = match.rule;
-    outcome->stage = (__u8)match.stage;
-    outcome->tracking = (__u8)sg_tracking_of(packet, config, side, &match);
-    if (outcome->tracking != SG_TRACKING_OPENED) {
-        sg_count_rule(match.rule, packet->length);
-        return SG_REASON_RULE;
-    }
-    struct sg_opening opening = {.now = now, .direction = side->direction, .epoch = config->epoch, .rule = match.rule};
-    const enum sg_reason reason = (enum sg_reason)sg_flow_open(packet, &opening);
-    if (reason == SG_REASON_RULE) {
-        sg_count_rule(match.rule, packet->length);
-        outcome->flow_slot = opening.slot;
-    } else {
-        outcome->tracking = SG_TRACKING_NONE;
-    }
-    return reason;
-}
-
-/* The packet of a live flow of the key, refreshed; or SG_REASON_NONE. */
-SG_INLINE enum sg_reason sg_judge_tracked(const struct sg_packet* packet, const struct sg_interface_config* config,
-                                          const struct sg_side* side, __u64 now, struct sg_outcome* outcome) {
-    __u64 word = 0;
-    __u32 slot = 0;
-    struct sg_flow* flow = sg_flow_find(&packet->key, config, now, &word, &slot);
-    if (!flow) {
-        return SG_REASON_NONE;
-    }
-    if (sg_flow_is_closing(SG_WORD_STATE(word)) && sg_tcp_opens(packet->tcp_flags)) {
-        return SG_REASON_NONE; /* the tuple is used again: the rules decide (SG-5.63) */
-    }
-    const __u32 rule = flow->rule;
-    const int from_opener = sg_from_opener(word, side->direction);
-    if (!sg_flow_advance(flow, word, from_opener, packet->tcp_flags)) {
-        return SG_REASON_NONE;
-    }
-    sg_flow_touch(flow, from_opener, packet->length, now);
-    if (!sg_config.dry_run) {
-        SG_WRITE(flow->epoch, config->epoch); /* the source/dest check just passed for this configuration */
-    }
-    outcome->rule = rule;
-    outcome->flow_slot = slot;
-    outcome->tracking = SG_TRACKING_FLOW;
-    return SG_REASON_TRACKED;
-}
-
-/* Everything but the established path. Returns an enum sg_reason. */
-SG_GLOBAL int sg_slow_path(sg_context* context, __u32 interface_slot, __u32 direction, struct sg_outcome* outcome) {
-    if (!outcome) {
-        return SG_REASON_INTERNAL;
-    }
-    struct sg_packet packet = {};
-    packet.key.interface_slot = (__u16)interface_slot;
-
-    const __u64 generation = sg_generation();
-    outcome->generation = generation;
-    const struct sg_interface_config* config = sg_interface_at(interface_slot, generation);
-    const __u32 flags = config ? config->flags : 0;
-    if (flags & SG_IF_QUARANTINE) {
-        return SG_REASON_QUARANTINE;
-    }
-    const int ready = (flags & SG_IF_READY) != 0;
-    enum sg_reason reason = (enum sg_reason)sg_parse(context, &packet, direction);
-    if (reason != SG_REASON_NONE) {
-        return reason;
-    }
-    const struct sg_side side = {
-        .config = ready ? config : 0, .slot = interface_slot, .direction = direction, .generation = generation};
-    reason = (enum sg_reason)sg_exempt(context, &packet, interface_slot, direction, generation);
-    if (reason != SG_REASON_NONE) {
-        return reason;
-    }
-    if (!ready || !config) {
-        return SG_REASON_NOT_READY;
-    }
-    if (!sg_addresses_sane(&packet, direction)) {
-        return SG_REASON_BAD_ADDRESS;
-    }
-    if ((flags & SG_IF_SOURCE_CHECK) && !sg_is_local(interface_slot, packet.key.family, packet.key.local, generation)) {
-        return SG_REASON_SOURCE_DEST;
-    }
-    const __u64 now = sg_now();
-    if (sg_has_flow_key(&packet)) {
-        reason = sg_judge_tracked(&packet, config, &side, now, outcome);
-        if (reason != SG_REASON_NONE) {
-            return reason;
-        }
-    }
-    return sg_judge_new(&packet, config, &side, now, outcome);
-}
+/* What a segment shows of its connection. */
+struct sg_fast_tcp {
+    __u64 sequence; /* SG_SEQUENCE(end, acknowledged) */
+    __u32 bytes;    /* of sequence numbers that it takes */
+    __u16 window;
+    __u8 flags;
+    __u8 pad;
+};
 
 /*
  * The key of the frames that make up nearly all traffic, read in place: untagged Ethernet, IPv4 without
@@ -173,7 +27,7 @@ SG_GLOBAL int sg_slow_path(sg_context* context, __u32 interface_slot, __u32 dire
  * anything else, which the slow path parses in full.
  */
 SG_INLINE int sg_fast_key(sg_context* context, __u32 length, __u32 direction, struct sg_flow_key* key,
-                          __u8* tcp_flags) {
+                          struct sg_fast_tcp* segment) {
     const __u8* data = (const __u8*)(long)context->data;
     const __u8* end = (const __u8*)(long)context->data_end;
     const struct sg_ethernet* ethernet = (const struct sg_ethernet*)data;
@@ -221,7 +75,10 @@ SG_INLINE int sg_fast_key(sg_context* context, __u32 length, __u32 direction, st
         if (header < 20 || header > bytes || !sg_tcp_flags_sane(tcp->flags)) {
             return 0;
         }
-        *tcp_flags = tcp->flags;
+        segment->flags = tcp->flags;
+        segment->window = sg_ntohs(tcp->window);
+        segment->bytes = bytes - header + ((tcp->flags & SG_TCP_FIN) != 0);
+        segment->sequence = SG_SEQUENCE(sg_ntohl(tcp->sequence) + segment->bytes, sg_ntohl(tcp->acknowledgement));
     } else if (key->protocol != SG_PROTO_UDP || transport + 8 > end || bytes < 8) {
         return 0;
     }
@@ -231,12 +88,48 @@ SG_INLINE int sg_fast_key(sg_context* context, __u32 length, __u32 direction, st
     return 1;
 }
 
+/*
+ * Strict mode: a segment in mid-connection that lies in the window, and is remembered. 0: the slow path judges it.
+ * Normal mode remembers too, for whoever ends the flow with a reset, and checks nothing.
+ */
+SG_INLINE int sg_fast_segment(struct sg_flow* flow, __u64 word, int strict, int side,
+                              const struct sg_fast_tcp* segment) {
+    __u64* sequence = side ? &flow->sequence[1] : &flow->sequence[0];
+    if (!strict || !(SG_WORD_FLAGS(word) & SG_FLOW_WINDOWS)) {
+        if (!sg_config.dry_run && (segment->flags & SG_TCP_ACK)) {
+            SG_WRITE(*sequence, segment->sequence);
+        }
+        return 1;
+    }
+    const __u8 state = SG_WORD_STATE(word);
+    const struct sg_tcp_sides sides = {
+        .sequence = {SG_READ(flow->sequence[0]), SG_READ(flow->sequence[1])},
+        .window = {SG_READ(flow->window[0]), SG_READ(flow->window[1])},
+        .scale = {SG_READ(flow->scale[0]), SG_READ(flow->scale[1])},
+    };
+    const struct sg_segment full = {
+        .sequence = SG_SEQUENCE_END(segment->sequence) - segment->bytes,
+        .end = SG_SEQUENCE_END(segment->sequence),
+        .acknowledgement = SG_SEQUENCE_ACKNOWLEDGED(segment->sequence),
+        .flags = SG_TCP_ACK,
+    };
+    if (state < SG_FLOW_ESTABLISHED || state > SG_FLOW_CLOSE_WAIT ||
+        (segment->flags & (SG_TCP_SYN | SG_TCP_RST | SG_TCP_ACK)) != SG_TCP_ACK ||
+        !(sides.scale[0] & sides.scale[1] & SG_SCALE_ACKNOWLEDGED) ||
+        segment->window > (side ? sides.window[1] : sides.window[0]) || !sg_in_window(&sides, side, &full)) {
+        return 0;
+    }
+    const __u64 seen = side ? sides.sequence[1] : sides.sequence[0];
+    const __u64 next = sg_sequence_after(seen, SG_SCALE_ACKNOWLEDGED, &full);
+    return next == seen || sg_config.dry_run || __sync_val_compare_and_swap(sequence, seen, next) == seen;
+}
+
 /* SG_REASON_TRACKED when the packet belongs to a flow that needs no second look, else SG_REASON_NONE. */
 SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32 interface_slot, __u32 direction,
                                         struct sg_outcome* outcome) {
     struct sg_flow_key key = {.interface_slot = (__u16)interface_slot};
-    __u8 tcp_flags = 0;
-    if (sg_frame_tags(context) || !sg_fast_key(context, length, direction, &key, &tcp_flags)) {
+    struct sg_fast_tcp segment = {};
+    if (sg_frame_tags(context) || !sg_fast_key(context, length, direction, &key, &segment)) {
         return SG_REASON_NONE;
     }
     const __u64 generation = sg_generation();
@@ -245,16 +138,25 @@ SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32
     if (!config || (config->flags & (SG_IF_READY | SG_IF_QUARANTINE)) != SG_IF_READY) {
         return SG_REASON_NONE;
     }
+    const __u8* data = (const __u8*)(long)context->data;
+    if (data + SG_ETHERNET_BYTES > (const __u8*)(long)context->data_end ||
+        sg_source_mac_wrong(config, direction, data + 6)) {
+        return SG_REASON_NONE;
+    }
     __u64 word = 0;
     struct sg_flow* flow = sg_flow_find_fast(&key, config, sg_now(), &word, &outcome->flow_slot);
-    if (!flow || flow->epoch != config->epoch) {
+    if (!flow || (flow->epoch != config->epoch && !sg_config.bare)) {
         return SG_REASON_NONE;
     }
     const int from_opener = sg_from_opener(word, direction);
     const __u8 state = SG_WORD_STATE(word);
-    if (sg_flow_next(state, from_opener, tcp_flags) != state ||
-        (sg_flow_is_closing(state) && sg_tcp_opens(tcp_flags))) {
+    if (sg_flow_next(state, from_opener, segment.flags) != state ||
+        (sg_flow_is_closing(state) && sg_tcp_opens(segment.flags))) {
         return SG_REASON_NONE; /* a packet that changes the state takes the slow path */
+    }
+    if (key.protocol == SG_PROTO_TCP && !sg_config.bare &&
+        !sg_fast_segment(flow, word, config->flags & SG_IF_STRICT, !from_opener, &segment)) {
+        return SG_REASON_NONE;
     }
     sg_flow_touch(flow, from_opener, length, sg_now()); /* held, `now` would cost stack */
     outcome->rule = flow->rule;
@@ -281,8 +183,15 @@ SG_INLINE enum sg_verdict sg_pipeline(sg_context* context, __u32 direction) {
         if (binding && SG_READ(binding->since) > sg_generation()) {
             reason = SG_REASON_ROLLED_BACK;
         } else {
+            struct sg_packet packet = {};
             outcome.flow_slot = 0; /* of a flow that needs a second look */
-            reason = (__u32)sg_slow_path(context, interface_slot, direction, &outcome);
+            reason = (__u32)sg_judge_frame(context, &packet, interface_slot, direction, &outcome);
+            if (reason == SG_REASON_NONE) {
+                reason = (__u32)sg_judge_tracked(context, &packet, interface_slot, direction, &outcome);
+            }
+            if (reason == SG_REASON_NONE) {
+                reason = (__u32)sg_judge_new(context, &packet, interface_slot, direction, &outcome);
+            }
         }
         if (reason == SG_REASON_NONE || reason >= SG_REASON_MAX) {
             reason = SG_REASON_INTERNAL;

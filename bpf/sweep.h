@@ -6,6 +6,7 @@
 #pragma once
 
 #include "bpf/flow_table.h"
+#include "bpf/recount.h"
 
 struct sg_sweep_pass {
     __u32 first_slot;
@@ -15,11 +16,7 @@ struct sg_sweep_pass {
 };
 
 static long sg_sweep_one(__u32 index, struct sg_sweep_pass* pass) {
-    const __u32 slots = sg_config.flow_slots;
-    __u32 slot = pass->first_slot + index;
-    if (slot >= slots) {
-        slot -= slots;
-    }
+    const __u32 slot = pass->first_slot + index;
     struct sg_flow* flow = sg_flow_at(slot);
     if (!flow) {
         return 1;
@@ -36,28 +33,30 @@ static long sg_sweep_one(__u32 index, struct sg_sweep_pass* pass) {
      * One second later than the lookup's own judgement: a CPU that found the flow alive has stored
      * last_seen long before, so no refresh that just happened can be undone.
      */
-    if (sg_flow_expired((__u32)pass->now, SG_READ(flow->last_seen), sg_flow_seconds(SG_WORD_STATE(word), config) + 1,
-                        sg_config.ticks_per_second)) {
-        sg_flow_reap(flow, slot, word);
+    if (!sg_flow_expired((__u32)pass->now, SG_READ(flow->last_seen), sg_flow_seconds(SG_WORD_STATE(word), config) + 1,
+                         sg_config.ticks_per_second) ||
+        !sg_flow_reap(slot, word)) {
+        sg_recount_one(flow->key.interface_slot, word);
     }
     return 0;
 }
 
-/* One tick: SG_SWEEP_RECORDS records from the cursor on. */
+/* One tick: SG_SWEEP_RECORDS records from the cursor on, not across the end: a recount is of one pass. */
 SG_INLINE void sg_sweep_slice(struct sg_sweeper* sweeper) {
     const __u32 slots = sg_config.flow_slots;
     struct sg_sweep_pass pass = {.first_slot = sweeper->next_slot, .now = sg_now(), .generation = sg_generation()};
     if (pass.first_slot >= slots) {
         pass.first_slot = 0;
     }
-    const __u32 count = slots < SG_SWEEP_RECORDS ? slots : SG_SWEEP_RECORDS;
+    const __u32 left = slots - pass.first_slot;
+    const __u32 count = left < SG_SWEEP_RECORDS ? left : SG_SWEEP_RECORDS;
     bpf_loop(count, sg_sweep_one, &pass, 0);
-    __u32 next = pass.first_slot + count;
-    if (next >= slots) {
-        next -= slots;
+    sweeper->next_slot = pass.first_slot + count;
+    if (count == left) {
+        sweeper->next_slot = 0;
         sweeper->passes++;
+        bpf_loop(SG_MAX_INTERFACES, sg_recount_end, 0, 0);
     }
-    sweeper->next_slot = next;
 }
 
 static int sg_sweep_tick(void* map, int* key, struct sg_sweeper* sweeper) {
@@ -110,12 +109,12 @@ static long sg_flush_one(__u32 index, struct sg_flush_pass* pass) {
         return 0;
     }
     /* A cmpxchg lost to a packet of the flow is tried once more; user space runs the flush until it counts 0. */
-    if (sg_flow_reap(flow, slot, word)) {
+    if (sg_flow_reap(slot, word)) {
         pass->removed++;
     } else {
         const __u64 again = SG_READ(flow->word);
         if (SG_WORD_INCARNATION(again) == SG_WORD_INCARNATION(word) && sg_flow_is_live(SG_WORD_STATE(again)) &&
-            sg_flow_reap(flow, slot, again)) {
+            sg_flow_reap(slot, again)) {
             pass->removed++;
         }
     }

@@ -87,7 +87,7 @@ enum sg_bucket { SG_BUCKET_LINK_IN = 0, SG_BUCKET_LINK_OUT, SG_BUCKET_SERVICE_IN
  *        0    4  opening: unanswered flows
  *        4    4  flows: all
  *        8    4  reserved: those charged to the interface's own reserve; the others are the pool's
- *       12    4  limit: slot 0 only: flows in the pool (user space)
+ *       12    4  limit: slot 0 only: most flows in the pool, 0 = as many as there are (user space)
  *       16   16  begun, done: openings and endings; equal = nobody is between counter and record
  *       32   12  seen_opening, seen_flows, seen_reserved: the sweeper's recount so far
  *       44    4  corrected: how often a recount found another number
@@ -96,7 +96,8 @@ enum sg_bucket { SG_BUCKET_LINK_IN = 0, SG_BUCKET_LINK_OUT, SG_BUCKET_SERVICE_IN
  *       64   32  bucket: {ticks:32, tokens:32} of each enum sg_bucket
  *       96    8  adopted: flows taken up
  *      104    8  recycled: unanswered flows that made room (opening_recycle)
- *      112   16  pad
+ *      112    4  cursor: slot 0 only: where a refused opening looks for an expired record
+ *      116   12  pad
  */
 struct sg_account {
     __u32 opening;
@@ -114,7 +115,8 @@ struct sg_account {
     __u64 bucket[SG_BUCKETS];
     __u64 adopted;
     __u64 recycled;
-    __u64 pad[2];
+    __u32 cursor;
+    __u32 pad[3];
 };
 SG_ABI_SIZE(struct sg_account, 128);
 SG_ABI_OFFSET(struct sg_account, bucket, 64);

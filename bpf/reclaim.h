@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Bound: room for a new flow when there is none, without touching what is alive (SG-5.50). */
+#pragma once
+
+#include "bpf/flow_table.h"
+
+/* Records that an opening without room looks at. */
+#define SG_RECLAIM_RECORDS 8
+
+struct sg_reclaim_pass {
+    __u32 first_slot;
+    __u32 interface_slot;
+    __u64 now;
+    __u32 reclaimed;
+    __u32 recycle; /* ticks without an answer, 0 = never */
+};
+
+static long sg_reclaim_one(__u32 index, struct sg_reclaim_pass* pass) {
+    const __u32 slot = (pass->first_slot + index) % sg_config.flow_slots;
+    const struct sg_flow* flow = sg_flow_at(slot);
+    if (!flow) {
+        return 0;
+    }
+    const __u64 word = SG_READ(flow->word);
+    if (!sg_flow_is_live(SG_WORD_STATE(word))) {
+        return 0;
+    }
+    const __u32 owner = flow->key.interface_slot;
+    const struct sg_interface_config* config = sg_interface_at(owner, sg_generation());
+    if (!config) {
+        return 0;
+    }
+    const __u32 last_seen = SG_READ(flow->last_seen);
+    const int expired = sg_flow_expired((__u32)pass->now, last_seen, sg_flow_seconds(SG_WORD_STATE(word), config) + 1,
+                                        sg_config.ticks_per_second);
+    const int recycled = !expired && pass->recycle != 0 && owner == pass->interface_slot &&
+                         SG_WORD_TIER(word) == SG_TIER_OPENING &&
+                         sg_flow_expired((__u32)pass->now, last_seen, pass->recycle, 1);
+    if ((expired || recycled) && sg_flow_reap(slot, word)) {
+        pass->reclaimed++;
+        struct sg_account* account = recycled ? sg_account_at(owner) : 0;
+        if (account) {
+            SG_ADD(account->recycled, 1);
+        }
+    }
+    return 0;
+}
+
+/*
+ * An opening found no room: look at a few records, from where the last one stopped, for expired ones, and with
+ * opening_recycle (a named deviation from SG-5.50, off by default) for the interface's own that nobody answered for so
+ * long. Returns how many made room. The sweeper finds the rest.
+ */
+SG_GLOBAL int sg_reclaim(__u32 interface_slot, __u64 now) {
+    struct sg_account* pool = sg_account_at(0);
+    const struct sg_interface_config* config = sg_interface_at(interface_slot, sg_generation());
+    if (!pool || !config) {
+        return 0;
+    }
+    struct sg_reclaim_pass pass = {
+        .first_slot = SG_ADD(pool->cursor, SG_RECLAIM_RECORDS),
+        .interface_slot = interface_slot,
+        .now = now,
+        .recycle = config->opening_recycle * sg_config.ticks_per_second,
+    };
+    bpf_loop(SG_RECLAIM_RECORDS, sg_reclaim_one, &pass, 0);
+    return (int)pass.reclaimed;
+}

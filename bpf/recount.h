@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Bound: the sweeper counts the records of each interface as it passes them, and compares at the end of its pass. It
+ * can only believe its count of an interface where nothing was opened or ended meanwhile: what had begun by the
+ * end was done before the start.
+ */
+#pragma once
+
+#include "bpf/accounts.h"
+
+/* The sweeper saw a live record. */
+SG_INLINE void sg_recount_one(__u32 slot, __u64 word) {
+    struct sg_account* account = sg_account_at(slot);
+    if (!account) {
+        return;
+    }
+    account->seen_flows++;
+    account->seen_opening += SG_WORD_TIER(word) == SG_TIER_OPENING;
+    if (SG_WORD_BUDGET(word) == SG_BUDGET_RESERVED) {
+        account->seen_reserved++;
+    } else if (SG_WORD_BUDGET(word) == SG_BUDGET_POOL) {
+        struct sg_account* pool = sg_account_at(0);
+        if (pool) {
+            pool->seen_flows++;
+        }
+    }
+}
+
+SG_INLINE int sg_correct(__u32* counter, __u32 seen) {
+    const __u32 difference = seen - SG_READ(*counter);
+    if (difference == 0) {
+        return 0;
+    }
+    SG_ADD(*counter, difference); /* not stored: openings since then stay counted */
+    return 1;
+}
+
+/* A pass over the table ended: compare, and begin anew. Callback of bpf_loop. */
+static long sg_recount_end(__u32 slot, void* unused) {
+    (void)unused;
+    struct sg_account* account = sg_account_at(slot);
+    if (!account) {
+        return 1;
+    }
+    const __u64 done = SG_READ(account->done);
+    /* The counters are read before `begun` is: what changed them until then has raised it. */
+    const __u32 flows = SG_READ(account->flows);
+    if (flows != account->seen_flows || SG_READ(account->opening) != account->seen_opening ||
+        SG_READ(account->reserved) != account->seen_reserved) {
+        if (account->quiet == done && SG_READ(account->begun) == done) {
+            int wrong = sg_correct(&account->flows, account->seen_flows);
+            wrong |= sg_correct(&account->opening, account->seen_opening);
+            wrong |= sg_correct(&account->reserved, account->seen_reserved);
+            account->corrected += wrong != 0;
+        }
+    }
+    account->seen_flows = 0;
+    account->seen_opening = 0;
+    account->seen_reserved = 0;
+    account->quiet = done;
+    return 0;
+}

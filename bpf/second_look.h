@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Bound: the rules asked about something else than the packet in hand: the packet that opened its flow (revocation,
+ * SG-5.21), or the one that would have opened a connection that was there before us (adoption).
+ */
+#pragma once
+
+#include "bpf/flow_table.h"
+#include "bpf/policy_match.h"
+
+/* Do the rules of `opener`'s direction admit the packet that this side would have opened the key's flow with? */
+SG_INLINE int sg_opener_admitted(struct sg_packet* packet, const struct sg_interface_config* config, __u32 opener,
+                                 struct sg_match* match) {
+    const __u16 port = packet->destination_port;
+    const __u8 flags = packet->flags;
+    packet->destination_port = sg_ntohs(opener == SG_OUT ? packet->key.remote_port : packet->key.local_port);
+    packet->flags &= (__u8)~SG_PACKET_AH;
+    match->policy_slot = opener == SG_IN ? config->policy_slot[SG_IN] : config->policy_slot[SG_OUT];
+    match->by_ah = 0;
+    const int admitted = sg_policy_match(packet, match);
+    packet->destination_port = port; /* put back: what was asked is not the packet in hand */
+    packet->flags = flags;
+    return admitted;
+}
+
+/*
+ * The flow was last judged under another configuration. 1: it goes on, by a rule of now if it had to be judged again.
+ * 0: it is over, and the packet is judged as any other.
+ */
+SG_INLINE int sg_flow_goes_on(struct sg_packet* packet, struct sg_flow* flow, __u64 word,
+                              const struct sg_interface_config* config, __u64 generation) {
+    if (sg_flow_is_older(flow, config->kill_since)) {
+        const __u32 slot = flow->rule;
+        const struct sg_rule* rule = bpf_map_lookup_elem(&sg_rules, &slot);
+        if (!rule || !rule->live) {
+            return 0;
+        }
+    }
+    if (!sg_flow_is_older(flow, config->recheck_since)) {
+        return 1;
+    }
+    const __u8 type = packet->icmp_type;
+    const __u8 code = packet->icmp_code;
+    packet->icmp_type = flow->icmp_type;
+    packet->icmp_code = flow->icmp_code;
+    struct sg_match match = {.generation = generation};
+    const int admitted =
+        sg_opener_admitted(packet, config, SG_WORD_FLAGS(word) & SG_FLOW_OPENED_OUT ? SG_OUT : SG_IN, &match);
+    packet->icmp_type = type;
+    packet->icmp_code = code;
+    if (admitted && !sg_config.dry_run) {
+        SG_WRITE(flow->rule, match.rule);
+    }
+    return admitted;
+}
+
+/* Is this interface taking up connections that were open before it was filtered? */
+SG_INLINE int sg_adopts(__u32 interface_slot, __u64 now) {
+    const struct sg_account* account = sg_account_at(interface_slot);
+    return account && SG_READ(account->adopt_until) > now;
+}
+
+/*
+ * May a packet be one of a connection that was open before? TCP in mid-stream; of other protocols an answer, which
+ * no rule of its own direction admits.
+ */
+SG_INLINE int sg_is_midstream(const struct sg_packet* packet, int admitted) {
+    switch (packet->key.protocol) {
+        case SG_PROTO_TCP:
+            return (packet->tcp_flags & (SG_TCP_SYN | SG_TCP_RST | SG_TCP_FIN | SG_TCP_ACK)) == SG_TCP_ACK;
+        case SG_PROTO_ICMP:
+        case SG_PROTO_ICMPV6:
+            return 0; /* asks again within seconds */
+        default:
+            return !admitted;
+    }
+}
+
+/* The side with the higher port asked, when the rules would have let either. */
+SG_INLINE int sg_sender_asked(const struct sg_packet* packet) {
+    return packet->source_port >= packet->destination_port;
+}
+
+SG_INLINE void sg_count_adopted(__u32 interface_slot) {
+    struct sg_account* account = sg_account_at(interface_slot);
+    if (account && !sg_config.dry_run) {
+        SG_ADD(account->adopted, 1);
+    }
+}
