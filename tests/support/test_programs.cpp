@@ -65,6 +65,16 @@ PacketResult TestPrograms::run(unsigned direction, std::uint32_t interface_slot,
                         outcome.flow_slot, outcome};
 }
 
+void TestPrograms::prepare(std::uint32_t interface_slot, std::uint64_t now_ms) {
+    sg_test& test = sandbox_->tc().test();
+    test.now = now_ms;
+    test.interface_slot = interface_slot;
+    test.vlan_tag = 0;
+    test.length = 0;
+    // The XDP object's own; the frame is neither IP nor ARP.
+    static_cast<void>(run(SG_IN, interface_slot, std::vector<std::uint8_t>(64), now_ms));
+}
+
 std::uint32_t TestPrograms::nanoseconds_per_run(int program_fd, const std::vector<std::uint8_t>& frame,
                                                 int repeat) const {
     LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(), .data_size_in = static_cast<__u32>(frame.size()),

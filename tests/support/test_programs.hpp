@@ -36,6 +36,8 @@ public:
     // Judges one frame at `now_ms`. Aborts the test process when the kernel refuses the run.
     PacketResult run(unsigned direction, std::uint32_t interface_slot, const std::vector<std::uint8_t>& frame,
                      std::uint64_t now_ms, bool vlan_tag = false);
+    // Sets interface and clock of both objects without judging anything of note: for runs by program_fd().
+    void prepare(std::uint32_t interface_slot, std::uint64_t now_ms);
     // Average over `repeat` runs, as the kernel measures it.
     [[nodiscard]] std::uint32_t nanoseconds_per_run(int program_fd, const std::vector<std::uint8_t>& frame,
                                                     int repeat) const;

@@ -10,6 +10,7 @@
 
 #include "datapath/features.hpp"
 #include "datapath/flows.hpp"
+#include "datapath/grace.hpp"
 #include "datapath/libbpf_words.hpp"
 #include "image/plan.hpp"
 
@@ -125,6 +126,10 @@ Result<void> Sandbox::sweep(std::uint64_t now_ms) {
     tc_.test().now = now_ms;
     auto run = run_program(tc_.program("sg_sweep_once"), "sg_sweep_once", std::vector<std::byte>(64));
     return run ? Result<void>{} : unexpected(run.error());
+}
+
+Result<void> Sandbox::wait_grace_period() {
+    return shared_ ? grace_by_membarrier() : Result<void>{};
 }
 
 std::optional<sg_flow> Sandbox::flow_at(std::uint32_t slot) {

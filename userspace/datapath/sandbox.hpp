@@ -42,6 +42,9 @@ public:
     // The record of a flow as it is now; nullopt: the slot holds none.
     std::optional<sg_flow> flow_at(std::uint32_t slot);
 
+    // Other threads run the programs: commits then wait for them. Otherwise nobody judges meanwhile.
+    void share() { shared_ = true; }
+
     [[nodiscard]] int program(std::string_view name) const;
     [[nodiscard]] Object& tc() { return tc_; }
     [[nodiscard]] Tree& maps() { return tree_; }
@@ -49,7 +52,7 @@ public:
     Result<void> open(const Capacities& /*capacities*/, bool /*create*/) override { return {}; }
     Result<bool> is_empty() override { return false; }
     Result<Capacities> capacities() override { return capacities_; }
-    Result<void> wait_grace_period() override { return {}; }  // nobody else judges by these maps
+    Result<void> wait_grace_period() override;
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
     Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
@@ -78,6 +81,7 @@ private:
     std::optional<Object> xdp_;
     Tree tree_;
     std::uint64_t now_ms_ = 0;
+    bool shared_ = false;
 };
 
 // Runs a program of an object in test_mode once.
