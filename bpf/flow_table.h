@@ -134,31 +134,30 @@ SG_INLINE int sg_flow_is_answered(__u8 state, int from_opener) {
     return state <= SG_FLOW_RESET ? state == SG_FLOW_ESTABLISHED : state == SG_FLOW_UDP_ASKED ? 0 : !from_opener;
 }
 
-/* The word after a packet of the flow. */
-SG_INLINE __u64 sg_word_after(__u64 word, int from_opener, __u8 tcp_flags) {
-    __u32 state = sg_flow_next(SG_WORD_STATE(word), from_opener, tcp_flags);
-    SG_HIDE(state); /* one path for the verifier, not one for each state */
-    __u64 tier = sg_flow_is_answered((__u8)state, from_opener) && SG_WORD_TIER(word) == SG_TIER_OPENING
-                     ? SG_TIER_ESTABLISHED
-                     : SG_WORD_TIER(word);
-    SG_HIDE(tier);
-    return (word & ~0xffffull) | tier << 8 | (state & 0xff);
+/* The low 16 bits of the word, state and tier, after a packet of the flow. */
+SG_GLOBAL int sg_flow_moves(__u32 word, __u32 from_opener, __u32 tcp_flags) {
+    const __u8 state = sg_flow_next(SG_WORD_STATE(word), from_opener != 0, (__u8)tcp_flags);
+    const int answered = sg_flow_is_answered(state, from_opener != 0) && SG_WORD_TIER(word) == SG_TIER_OPENING;
+    return (answered ? SG_TIER_ESTABLISHED : SG_WORD_TIER(word)) << 8 | state;
 }
 
-/* The word before; `to` took its place if that is `from`. A flow that leaves the opening tier is counted there. */
-SG_INLINE __u64 sg_word_exchange(struct sg_flow* flow, __u64 from, __u64 to) {
-    struct sg_account* account = SG_WORD_TIER(from) != SG_WORD_TIER(to) ? sg_account_at(flow->key.interface_slot) : 0;
-    if (account) {
-        SG_ADD(account->begun, 1);
+/* 1 when `to` took the place of `from`. A flow that leaves the opening tier is counted there. */
+SG_GLOBAL int sg_word_promote(__u32 slot, __u64 from, __u64 to) {
+    struct sg_flow* flow = sg_flow_at(slot);
+    struct sg_account* account = flow ? sg_account_at(flow->key.interface_slot) : 0;
+    if (!account) {
+        return 0;
     }
-    const __u64 found = __sync_val_compare_and_swap(&flow->word, from, to);
-    if (account) {
-        if (found == from) {
-            SG_ADD(account->opening, -1);
-        }
-        SG_ADD(account->done, 1);
+    if (SG_WORD_TIER(from) == SG_WORD_TIER(to)) {
+        return sg_word_change(flow, from, to);
     }
-    return found;
+    SG_ADD(account->begun, 1);
+    const int changed = sg_word_change(flow, from, to);
+    if (changed) {
+        SG_ADD(account->opening, -1);
+    }
+    SG_ADD(account->done, 1);
+    return changed;
 }
 
 /*
@@ -174,14 +173,14 @@ SG_GLOBAL int sg_flow_advance(__u32 slot, __u64 word, __u32 from_opener, __u32 t
     }
     __u64 seen = word;
     for (int i = 0; i < SG_TRANSITION_TRIES; i++) {
-        const __u64 next = sg_word_after(seen, from_opener != 0, (__u8)tcp_flags);
+        const __u64 next = (seen & ~0xffffull) | ((__u32)sg_flow_moves((__u32)seen, from_opener, tcp_flags) & 0xffff);
         if (next == seen || sg_config.dry_run) {
             return 1;
         }
-        const __u64 found = sg_word_exchange(flow, seen, next);
-        if (found == seen) {
+        if (sg_word_promote(slot, seen, next)) {
             return 1;
         }
+        const __u64 found = SG_READ(flow->word);
         if (SG_WORD_INCARNATION(found) != SG_WORD_INCARNATION(word) || !sg_flow_is_live(SG_WORD_STATE(found))) {
             return 0;
         }
