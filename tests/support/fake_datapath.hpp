@@ -31,6 +31,7 @@ public:
     std::vector<sg_flush> flushes;
     std::optional<Error> next_attach_error;
     std::vector<std::string> next_ladder;  // of the next attach()
+    std::vector<std::uint64_t> reserves;   // told to set_reserved_flows, in order
     std::vector<std::uint32_t> rule_slots_reset;
     std::vector<std::uint32_t> interface_slots_reset;
     std::vector<DryRun> dry_runs;                         // what was asked
@@ -50,6 +51,10 @@ public:
     Result<ControlState> control() override { return control_; }
     Result<RawMaps> read_maps() override;
     Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override;
+    Result<void> set_reserved_flows(std::uint64_t reserved) override {
+        reserves.push_back(reserved);
+        return {};
+    }
     Result<void> set_pending(std::uint64_t generation) override;
     Result<void> flip(std::uint64_t generation, const Digest& digest) override;
     Result<void> wait_grace_period() override;

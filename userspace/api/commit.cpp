@@ -53,6 +53,10 @@ Result<void> announce(Datapath& datapath, const CommitPlan& plan, const CommitHo
     if (Result<void> step = datapath.reset_counters(plan.new_rule_slots, plan.new_interface_slots); !step) {
         return step;
     }
+    // Lowered before the flip, raised after it: what is promised twice is nobody's.
+    if (Result<void> step = datapath.set_reserved_flows(plan.reserved_during); !step) {
+        return step;
+    }
     Result<void> written = write_phase(datapath, plan.before, hooks, done);
     return written ? write_phase(datapath, plan.publish, hooks, done) : written;
 }
@@ -77,6 +81,9 @@ Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const
         }
         stats.grace_us = watch.lap();
         if (Result<void> step = write_phase(datapath, plan.after, hooks, done); !step) {
+            return step;
+        }
+        if (Result<void> step = datapath.set_reserved_flows(plan.reserved_after); !step) {
             return step;
         }
         return datapath.set_pending(0);
@@ -149,6 +156,10 @@ Result<MapImage> repair(Datapath& datapath, const MapImage* known) {
     const bool is_known = known != nullptr && digest(*known) == control->digest;
     MapImage image = is_known ? *known : image_from_maps(*maps, control->generation);
     if (Result<void> step = write_all(datapath, repair_edits(*maps, image)); !step) {
+        return unexpected(std::move(step).error());
+    }
+    const std::uint64_t reserved = plan_commit(image, image, control->generation).reserved_after;
+    if (Result<void> step = datapath.set_reserved_flows(reserved); !step) {
         return unexpected(std::move(step).error());
     }
     if (Result<void> step = datapath.set_pending(0); !step) {

@@ -175,7 +175,7 @@ Result<CheckReport> Engine::check(const std::string& file, bool with_image) {
     }
     report.interfaces = state.interfaces.size();
     const MapImage nothing;
-    auto image = compile({state, nothing, parts_->host.capacities, nullptr});
+    auto image = compile({state, nothing, parts_->host.capacities, nullptr, 0, &parts_->host.policy});
     if (!image) {
         if (image.error().code != ErrorCode::kExhausted) {
             return unexpected(image.error());

@@ -134,7 +134,8 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
         }
         reusable = std::move(*slots);
     }
-    auto next = compile({work.desired, work.host.image, capacities, &reusable, work.host.control.generation + 1});
+    auto next = compile(
+        {work.desired, work.host.image, capacities, &reusable, work.host.control.generation + 1, &parts.host.policy});
     if (!next) {
         Error error = next.error();
         error.message += "; nothing changed";

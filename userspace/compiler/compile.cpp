@@ -10,6 +10,7 @@
 #include "compiler/limits.hpp"
 #include "compiler/policy.hpp"
 #include "compiler/resolve.hpp"
+#include "compiler/tracking.hpp"
 #include "compiler/workspace.hpp"
 #include "image/encode.hpp"
 
@@ -55,6 +56,9 @@ public:
         : input_(input), workspace_(input), known_slots_(index_slots(input.previous)) {}
 
     Result<MapImage> run() {
+        if (auto problem = tracking_does_not_fit(input_.state, host_tracking(), input_.capacities)) {
+            return unexpected(std::move(*problem));
+        }
         if (Result<void> groups = resolve_groups(workspace_); !groups) {
             return unexpected(std::move(groups).error());
         }
@@ -79,6 +83,11 @@ public:
 
 private:
     MapImage& next() { return workspace_.next; }
+
+    [[nodiscard]] const TrackingOptions& host_tracking() const {
+        static const TrackingOptions kNone;
+        return input_.host != nullptr ? input_.host->tracking : kNone;
+    }
 
     // Policy slots and policies for what interfaces carry.
     void compile_policies() {
@@ -226,6 +235,14 @@ private:
         config.flags |= interface.source_dest_check ? SG_IF_SOURCE_CHECK : 0;
         config.flags |= interface.mac ? SG_IF_MAC : 0;
         config.flags |= interface.quarantine ? SG_IF_QUARANTINE : 0;
+        config.flags |= interface.role == Role::kHost ? SG_IF_HOST : 0;
+        const Tracking tracking = tracking_of(interface.tracking, host_tracking(), input_.capacities);
+        config.flags |= tracking.strict ? SG_IF_STRICT : 0;
+        config.flags |= tracking.always_track ? SG_IF_ALWAYS_TRACK : 0;
+        config.max_flows = tracking.max_flows;
+        config.max_opening = tracking.max_opening;
+        config.reserved = tracking.reserved;
+        config.opening_recycle = static_cast<std::uint16_t>(tracking.opening_recycle);
         for (std::uint32_t direction = 0; direction < SG_DIRECTIONS; ++direction) {
             config.policy_slot[direction] = slots_.at(PolicyKey{interface.vpc, interface.groups, direction});
         }
@@ -240,11 +257,16 @@ private:
             config.epoch = 1;
             image.copy = 1;  // copy 0 of an unused record is all zero: "not ready" until the flip
         } else {
-            const bool checked_anew =
-                image.locals != before->locals || ((config.flags ^ before->config.flags) & SG_IF_SOURCE_CHECK) != 0;
+            const bool checked_anew = image.locals != before->locals || ((config.flags ^ before->config.flags) &
+                                                                         (SG_IF_SOURCE_CHECK | SG_IF_STRICT)) != 0;
             // The generation, where it is known: also after a commit that was undone no number comes twice.
             const auto fresh = std::max(before->config.epoch + 1, static_cast<std::uint32_t>(input_.generation));
-            config.epoch = checked_anew ? fresh : before->config.epoch;
+            const Revocation revocation = input_.revoke.value_or(tracking.revocation);
+            const bool revokes =
+                revocation != Revocation::kKeep && (input_.revoke_always || admits_differently(config, before->config));
+            config.epoch = checked_anew || revokes ? fresh : before->config.epoch;
+            config.recheck_since = revokes && revocation == Revocation::kRecheck ? fresh : before->config.recheck_since;
+            config.kill_since = revokes && revocation == Revocation::kKill ? fresh : before->config.kill_since;
             const bool same_config = std::memcmp(&config, &before->config, sizeof(config)) == 0;
             if (same_config && image.name == before->name) {
                 return before;
@@ -253,6 +275,26 @@ private:
         }
         image.sum = sum_of(image);
         return std::make_shared<const InterfaceImage>(std::move(image));
+    }
+
+    // Whether a flow that was admitted under `before` may not be under `config`: other policies, or policies that
+    // ask lists or groups whose members changed. Errs on the side of yes.
+    bool admits_differently(const sg_interface_config& config, const sg_interface_config& before) {
+        const MapImage& previous = input_.previous;
+        for (unsigned direction = 0; direction < SG_DIRECTIONS; ++direction) {
+            const std::uint32_t was = before.policy_slot[direction];
+            const std::uint32_t number = next().policy_slots[config.policy_slot[direction]].policy;
+            if (was >= previous.policy_slots.size() || previous.policy_slots[was].policy != number) {
+                return true;
+            }
+            const PolicyImage& policy = *next().policies[number].policy;
+            const auto changed = [&](SetKind kind) { return next().sets[kind] != previous.sets[kind]; };
+            if ((!policy.list_refs.empty() && changed(kListSets)) ||
+                (!policy.group_refs.empty() && changed(kGroupSets))) {
+                return true;
+            }
+        }
+        return false;
     }
 
     const CompileInput& input_;

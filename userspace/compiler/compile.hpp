@@ -28,6 +28,8 @@ struct CompileInput {
     const HostPolicy* host = nullptr;  // nullptr = defaults
     // Every interface's flows are treated so by this commit, whatever the interface says.
     std::optional<Revocation> revoke = std::nullopt;
+    // With revoke, or an interface's own word: as if the rules of every interface had changed.
+    bool revoke_always = false;
 };
 
 // Errors: kExhausted with one sentence that names every map that does not hold old and new together.

@@ -169,6 +169,9 @@ public:
     // Performs edits [first, first + count) in order. An error names map and edit; what was written
     // before it stays.
     virtual Result<void> write(const EditList& edits, std::size_t first, std::size_t count) = 0;
+    // Interfaces keep that many flows for themselves: the others of the table are the pool that all share. One
+    // 32-bit store; saturates.
+    virtual Result<void> set_reserved_flows(std::uint64_t reserved) = 0;
     virtual Result<void> set_pending(std::uint64_t generation) = 0;
     virtual Result<void> flip(std::uint64_t generation, const Digest& digest) = 0;
     virtual Result<void> wait_grace_period() = 0;
@@ -200,7 +203,8 @@ public:
     virtual Result<FlowSnapshot> read_flows(const FlowFilter& filter) = 0;
     virtual Result<sg_counters> read_counters(std::uint32_t interface_slot) = 0;  // summed over CPUs
     virtual Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) = 0;
-    // Counters of these slots start at zero again. Precondition: no packet counts there meanwhile.
+    // Counters of these slots start at zero again, interfaces' accounts too. Precondition: no packet counts there
+    // meanwhile, and the flows of the interface slots were flushed.
     virtual Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
                                         const std::vector<std::uint32_t>& interface_slots) = 0;
     virtual Result<std::uint64_t> flush_flows(const sg_flush& what) = 0;  // how many were removed

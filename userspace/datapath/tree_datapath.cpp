@@ -46,6 +46,21 @@ Result<void> TreeDatapath::write(const EditList& edits, std::size_t first, std::
     return open_tree ? write_edits(**open_tree, edits, first, count) : Result<void>(unexpected(open_tree.error()));
 }
 
+Result<void> TreeDatapath::set_reserved_flows(std::uint64_t reserved) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto accounts = elements<sg_account>((*open_tree)->map(HostMap::kAccounts));
+    if (!accounts) {
+        return unexpected(accounts.error());
+    }
+    const std::uint64_t slots = (*open_tree)->map(HostMap::kFlows).max_entries() - 1;  // slot 0 is never used
+    const std::uint64_t pool = slots > reserved ? slots - reserved : 0;
+    __atomic_store_n(&(*accounts)[0].limit, static_cast<std::uint32_t>(pool), __ATOMIC_RELEASE);
+    return {};
+}
+
 Result<void> TreeDatapath::set_pending(std::uint64_t generation) {
     auto record = control_record();
     if (!record) {
@@ -181,6 +196,15 @@ Result<void> TreeDatapath::reset_counters(const std::vector<std::uint32_t>& rule
     auto open_tree = tree();
     if (!open_tree) {
         return unexpected(open_tree.error());
+    }
+    auto accounts = elements<sg_account>((*open_tree)->map(HostMap::kAccounts));
+    if (!accounts) {
+        return unexpected(accounts.error());
+    }
+    for (const std::uint32_t slot : interface_slots) {
+        if (slot != 0 && slot < accounts->size()) {
+            (*accounts)[slot] = sg_account{};
+        }
     }
     auto rules = zero_on_all_cpus((*open_tree)->map(HostMap::kRuleCounts), rule_slots);
     return rules ? zero_on_all_cpus((*open_tree)->map(HostMap::kCounters), interface_slots) : rules;

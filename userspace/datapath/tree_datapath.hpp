@@ -12,6 +12,7 @@ public:
     Result<ControlState> control() override;
     Result<RawMaps> read_maps() override;
     Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override;
+    Result<void> set_reserved_flows(std::uint64_t reserved) override;
     Result<void> set_pending(std::uint64_t generation) override;
     Result<void> flip(std::uint64_t generation, const Digest& digest) override;
     Result<void> arm_rollback(std::uint64_t until) override;

@@ -350,6 +350,18 @@ void plan_new_slots(CommitPlan& plan, const MapImage& current, const MapImage& n
         });
 }
 
+void plan_reserves(CommitPlan& plan, const MapImage& current, const MapImage& next) {
+    const auto of = [](const InterfaceImage* interface) {
+        return interface != nullptr ? std::uint64_t{interface->config.reserved} : 0;
+    };
+    for (std::size_t slot = 0; slot < std::max(current.interfaces.size(), next.interfaces.size()); ++slot) {
+        const std::uint64_t before = of(current.interface_at(static_cast<std::uint32_t>(slot)));
+        const std::uint64_t after = of(next.interface_at(static_cast<std::uint32_t>(slot)));
+        plan.reserved_during += std::max(before, after);
+        plan.reserved_after += after;
+    }
+}
+
 }  // namespace
 
 CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint64_t generation, bool reversible) {
@@ -366,6 +378,7 @@ CommitPlan plan_commit(const MapImage& current, const MapImage& next, std::uint6
         publish(Publisher{plan, true}, current, next);
     }
     plan_frees(plan, current, next);
+    plan_reserves(plan, current, next);
     if (generation != 0) {
         plan_new_slots(plan, current, next);
     }

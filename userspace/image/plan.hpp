@@ -24,6 +24,9 @@ struct CommitPlan {
     // Slots that get another owner, in maps that have counted before: their counters start at zero.
     std::vector<std::uint32_t> new_rule_slots;
     std::vector<std::uint32_t> new_interface_slots;
+    // Flows that interfaces have reserved: each the larger of old and new, and in the next image.
+    std::uint64_t reserved_during = 0;
+    std::uint64_t reserved_after = 0;
     Digest digest{};  // of the next image
     [[nodiscard]] std::size_t edits() const { return before.size() + publish.size() + after.size(); }
 };

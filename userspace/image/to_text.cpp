@@ -68,6 +68,9 @@ private:
             flags += (config.flags & SG_IF_READY) != 0 ? " ready" : "";
             flags += (config.flags & SG_IF_SOURCE_CHECK) != 0 ? " source-check" : "";
             flags += (config.flags & SG_IF_QUARANTINE) != 0 ? " quarantine" : "";
+            flags += (config.flags & SG_IF_HOST) != 0 ? " host" : "";
+            flags += (config.flags & SG_IF_STRICT) != 0 ? " strict" : "";
+            flags += (config.flags & SG_IF_ALWAYS_TRACK) != 0 ? " always-track" : "";
             if ((config.flags & SG_IF_MAC) != 0) {
                 char mac[18];
                 std::snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", config.mac[0], config.mac[1],
@@ -81,6 +84,10 @@ private:
                         std::to_string(config.tcp_established) + "/" + std::to_string(config.udp) + "/" +
                         std::to_string(config.udp_stream) + ", epoch " + std::to_string(config.epoch) + ", copy " +
                         std::to_string(interface->copy));
+            line(2, "flows " + std::to_string(config.max_flows) + ", opening " + std::to_string(config.max_opening) +
+                        ", reserved " + std::to_string(config.reserved) + ", recycle " +
+                        std::to_string(config.opening_recycle) + ", recheck " + std::to_string(config.recheck_since) +
+                        ", kill " + std::to_string(config.kill_since));
             for (const Prefix& prefix : interface->locals) {
                 line(2, "local " + text(prefix));
             }

@@ -3,6 +3,7 @@
 
 #include "model/ids.hpp"
 #include "model/text.hpp"
+#include "model/tracking.hpp"
 
 #include <algorithm>
 
@@ -208,6 +209,20 @@ private:
             });
     }
 
+    // Key by key: "interface web0 tracking.max_flows (none) -> 1000"; none = the host's default.
+    void tracking(const std::string& object, const TrackingOptions& from, const TrackingOptions& to) {
+        std::map<std::string, std::pair<std::string, std::string>> both;
+        for (const auto& [key, word] : tracking_words(from)) {
+            both[key].first = word;
+        }
+        for (const auto& [key, word] : tracking_words(to)) {
+            both[key].second = word;
+        }
+        for (const auto& [key, words] : both) {
+            changed(object, "tracking." + key, words.first, words.second);
+        }
+    }
+
     void interface(const Interface* a, const Interface* b) {
         static const Interface kNone;
         const Interface& before = a != nullptr ? *a : kNone;
@@ -231,6 +246,7 @@ private:
             timeout("tcp_established", a->timeouts.tcp_established, b->timeouts.tcp_established);
             timeout("udp", a->timeouts.udp, b->timeouts.udp);
             timeout("udp_stream", a->timeouts.udp_stream, b->timeouts.udp_stream);
+            tracking(object, a->tracking, b->tracking);
         }
         elements(before.addresses, after.addresses, "address " + name, address_text);
         elements(before.allowed_addresses, after.allowed_addresses, "allowed address " + name, address_text);

@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "model/fields.hpp"
+#include "model/tracking.hpp"
 
 #include <array>
 
@@ -17,8 +18,6 @@ namespace {
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 // Kernel memory is allocated when the maps are created; this is a guard against typing errors, far above need.
 constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 26;
-// The free list is filled by one bpf_loop, whose limit this is (BPF_MAX_LOOPS, linux/bpf_verifier.h).
-constexpr std::uint64_t kMaxFlows = std::uint64_t{8} << 20;
 
 void read_capacities(Site site, Capacities& capacities, Report& report) {
     struct Row {
@@ -75,7 +74,7 @@ void read_directory(const Fields& fields, std::string_view key, const Path& pare
 HostConfig read_config(const YamlNode& root, Report& report) {
     HostConfig config;
     const Path path;
-    Fields fields(root, path, {"schema", "bpffs", "state_dir", "hook", "capacities"}, report);
+    Fields fields(root, path, {"schema", "bpffs", "state_dir", "hook", "capacities", "tracking"}, report);
     if (const YamlNode* schema = fields.require("schema", "; begin the file with schema: sgbpf-host/v1")) {
         const Path here = path / "schema";
         static constexpr std::array<std::string_view, 1> kSchemas = {"sgbpf-host/v1"};
@@ -90,6 +89,10 @@ HostConfig read_config(const YamlNode& root, Report& report) {
     if (const YamlNode* capacities = fields.find("capacities")) {
         const Path here = path / "capacities";
         read_capacities({*capacities, here}, config.capacities, report);
+    }
+    if (const YamlNode* tracking = fields.find("tracking")) {
+        const Path here = path / "tracking";
+        config.policy.tracking = read_tracking({*tracking, here}, report);
     }
     return config;
 }

@@ -6,7 +6,9 @@
 #include "base/strings.hpp"
 #include "model/ids.hpp"
 #include "model/text.hpp"
+#include "model/tracking.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include <fmt/format.h>
@@ -84,6 +86,29 @@ Json list_to_json(const PrefixList& list) {
             {"entries", std::move(entries)}};
 }
 
+// Only what is set.
+Json tracking_to_json(const TrackingOptions& options) {
+    Json object = Json::object();
+    const auto put = [&](const char* key, const auto& value) {
+        if (value) {
+            object[key] = *value;
+        }
+    };
+    put("strict", options.strict);
+    put("max_flows", options.max_flows);
+    put("max_opening", options.max_opening);
+    put("reserved", options.reserved);
+    put("opening_recycle", options.opening_recycle);
+    put("always_track", options.always_track);
+    if (!options.always_track_peers.empty()) {
+        object["always_track_peers"] = to_json(options.always_track_peers);
+    }
+    if (options.revocation) {
+        object["revocation"] = revocation_text(*options.revocation);
+    }
+    return object;
+}
+
 Json interface_to_json(const Interface& interface) {
     Json object = {{"id", interface.id},
                    {"vpc", interface.vpc},
@@ -102,6 +127,9 @@ Json interface_to_json(const Interface& interface) {
     put_text(match, "alias", interface.match.alias);
     put_text(match, "netns", interface.match.netns);
     put_text(object, "mac", interface.mac ? interface.mac->to_string() : "");
+    if (interface.tracking != TrackingOptions{}) {
+        object["tracking"] = tracking_to_json(interface.tracking);
+    }
     if (interface.quarantine) {
         object["quarantine"] = true;
     }
@@ -321,6 +349,39 @@ PrefixList read_list(Reader& reader, const std::string& name, const Json& json, 
     return list;
 }
 
+TrackingOptions read_tracking_options(Reader& reader, const Json& json, const std::string& at) {
+    TrackingOptions options;
+    const auto flag = [&](const char* key, std::optional<bool>& value) {
+        if (json.contains(key)) {
+            value = reader.flag(json, key, false, at);
+        }
+    };
+    const auto number = [&](const char* key, std::int64_t highest, std::optional<std::uint32_t>& value) {
+        if (json.contains(key)) {
+            value = reader.number<std::uint32_t>(json[key], 0, highest, fmt::format("{}.{}", at, key));
+        }
+    };
+    flag("strict", options.strict);
+    number("max_flows", kMaxFlows, options.max_flows);
+    number("max_opening", kMaxFlows, options.max_opening);
+    number("reserved", kMaxFlows, options.reserved);
+    number("opening_recycle", kMaxOpeningRecycle, options.opening_recycle);
+    flag("always_track", options.always_track);
+    if (json.contains("always_track_peers")) {
+        options.always_track_peers = reader.prefixes(json, "always_track_peers", at);
+    }
+    if (json.contains("revocation")) {
+        const std::string word = reader.text(json, "revocation", true, at);
+        const auto found = std::find(kRevocationNames.begin(), kRevocationNames.end(), word);
+        if (found == kRevocationNames.end()) {
+            reader.fail(at + ".revocation is not known");
+        } else {
+            options.revocation = static_cast<Revocation>(found - kRevocationNames.begin());
+        }
+    }
+    return options;
+}
+
 Interface read_interface(Reader& reader, const std::string& name, const Json& json, const std::string& at) {
     Interface interface;
     interface.name = name;
@@ -351,6 +412,10 @@ Interface read_interface(Reader& reader, const std::string& name, const Json& js
         return reader.number<std::uint32_t>(value, 1, 432000, fmt::format("{}.timeouts.{}", at, key));
     };
     interface.timeouts = {seconds("tcp_established"), seconds("udp"), seconds("udp_stream")};
+    if (json.is_object() && json.contains("tracking")) {
+        const Json& tracking = reader.member(json, "tracking", Json::value_t::object, true, at);
+        interface.tracking = read_tracking_options(reader, tracking, at + ".tracking");
+    }
     return interface;
 }
 

@@ -3,6 +3,7 @@
 #include "base/strings.hpp"
 #include "model/state_reader.hpp"
 #include "model/text.hpp"
+#include "model/tracking.hpp"
 
 #include <algorithm>
 #include <array>
@@ -107,7 +108,7 @@ void StateReader::read_interface(const NamedNode& entry, const Path& path) {
     const bool good = check_name(entry, path);
     Fields fields(*entry.value, path,
                   {"vpc", "role", "match", "mac", "addresses", "allowed_addresses", "groups", "source_dest_check",
-                   "timeouts", "id"},
+                   "timeouts", "tracking", "id"},
                   report_);
     read_object_id(fields, "eni-", path, interface.id);
     const Vpc* vpc = nullptr;
@@ -149,6 +150,10 @@ void StateReader::read_interface(const NamedNode& entry, const Path& path) {
     if (const YamlNode* node = fields.find("timeouts")) {
         const Path here = path / "timeouts";
         read_timeouts({*node, here}, interface.timeouts);
+    }
+    if (const YamlNode* node = fields.find("tracking")) {
+        const Path here = path / "tracking";
+        interface.tracking = read_tracking({*node, here}, report_);
     }
     if (good && vpc != nullptr) {
         state.interfaces.emplace(interface.name, std::move(interface));

@@ -6,6 +6,7 @@
 #include "base/strings.hpp"
 #include "model/protocols.hpp"
 #include "model/text.hpp"
+#include "model/tracking.hpp"
 
 #include <algorithm>
 #include <array>
@@ -255,6 +256,14 @@ private:
             field(2, "timeouts",
                   fmt::format("{{tcp_established: {}, udp: {}, udp_stream: {}}}", interface.timeouts.tcp_established,
                               interface.timeouts.udp, interface.timeouts.udp_stream));
+        }
+        if (interface.tracking != TrackingOptions{}) {
+            std::vector<std::string> words;
+            for (const auto& [key, word] : tracking_words(interface.tracking)) {
+                // `off` is a truth value to readers of YAML 1.1.
+                words.push_back(fmt::format("{}: {}", key, word == "off" ? quoted(word) : word));
+            }
+            field(2, "tracking", fmt::format("{{{}}}", fmt::join(words, ", ")));
         }
         id_field(interface.id);
     }

@@ -27,6 +27,7 @@ public:
     Result<void> write(const EditList& edits, std::size_t first, std::size_t count) override {
         return kernel_.write(edits, first, count);
     }
+    Result<void> set_reserved_flows(std::uint64_t reserved) override { return kernel_.set_reserved_flows(reserved); }
     Result<void> set_pending(std::uint64_t generation) override { return kernel_.set_pending(generation); }
     Result<void> flip(std::uint64_t generation, const Digest& digest) override {
         return kernel_.flip(generation, digest);

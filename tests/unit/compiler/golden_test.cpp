@@ -115,6 +115,13 @@ const std::vector<Case>& cases() {
              world.at("web").mac = MacAddress{{0x52, 0x54, 0, 0x12, 0x34, 0x56}};
              world.at("web").allowed_addresses = {prefix("10.9.0.0/16")};
              world.at("web").timeouts = {600, 45, 60};
+             world.at("web").role = Role::kHost;
+             world.at("web").tracking = {.strict = true,
+                                         .max_flows = 1000,
+                                         .max_opening = 100,
+                                         .reserved = 10,
+                                         .opening_recycle = 5,
+                                         .always_track = true};
          }},
         {"second-commit",
          [](World& world) {

@@ -90,6 +90,20 @@ TEST(Changes, OfAnInterface) {
         "+ association web0 web\n");
 }
 
+TEST(Changes, OfTrackingKeyByKey) {
+    const auto nic = [](const std::string& tracking) {
+        return std::string(kBase) + "interfaces: {web0: {vpc: prod, match: tap0, addresses: [10.0.0.1], tracking: {" +
+               tracking + "}}}\n";
+    };
+    EXPECT_EQ(diff(nic("max_flows: 100, mode: strict, always_track: true"),
+                   nic("max_flows: 200, opening_recycle: off, always_track: [192.0.2.0/24], revocation: kill")),
+              "~ interface web0 tracking.always_track true -> [192.0.2.0/24]\n"
+              "~ interface web0 tracking.max_flows 100 -> 200\n"
+              "~ interface web0 tracking.mode strict -> (none)\n"
+              "~ interface web0 tracking.opening_recycle (none) -> off\n"
+              "~ interface web0 tracking.revocation (none) -> kill\n");
+}
+
 TEST(Changes, OfVpcsAndPeeringsUseWholeGroupNames) {
     const std::string a = "vpcs: {a: {cidrs: [10.0.0.0/16]}, b: {cidrs: [10.1.0.0/16]}}\n";
     EXPECT_EQ(

@@ -39,6 +39,26 @@ TEST(HostConfig, SetsWhatItNames) {
     }
 }
 
+TEST(HostConfig, TrackingHasTheKeysOfAnInterface) {
+    const TemporaryDirectory directory;
+    const auto config = load_host_config(
+        directory.write("host.yaml", "schema: sgbpf-host/v1\ntracking: {mode: strict, max_flows: 1000, "
+                                     "revocation: recheck, always_track: [192.0.2.0/24]}\n"),
+        true);
+    ASSERT_TRUE(config) << config.error().message;
+    const TrackingOptions& tracking = config->policy.tracking;
+    EXPECT_EQ(tracking.strict, std::optional(true));
+    EXPECT_EQ(tracking.max_flows, std::optional(1000U));
+    EXPECT_EQ(tracking.revocation, std::optional(Revocation::kRecheck));
+    EXPECT_EQ(tracking.always_track_peers.size(), 1U);
+    EXPECT_FALSE(tracking.reserved);
+    const auto wrong = load_host_config(
+        directory.write("bad.yaml", "schema: sgbpf-host/v1\ntracking: {opening_recycle: 121}\n"), true);
+    ASSERT_FALSE(wrong);
+    EXPECT_NE(wrong.error().message.find("tracking.opening_recycle: 121 is not from 1 to 120 seconds"),
+              std::string::npos);
+}
+
 TEST(HostConfig, RefusesWhatItDoesNotUnderstandAndReportsAll) {
     const TemporaryDirectory directory;
     const std::string path =

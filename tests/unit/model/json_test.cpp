@@ -61,6 +61,8 @@ TEST(StateJson, NamesTheFirstThingThatIsDamaged) {
         {"interface group", [](Json& j) { j["interfaces"]["i"]["groups"] = {"a/x"}; }, "names group a/x"},
         {"role", [](Json& j) { j["interfaces"]["i"]["role"] = "uplink"; }, "neither workload nor host"},
         {"mac", [](Json& j) { j["interfaces"]["i"]["mac"] = "x"; }, "not a MAC"},
+        {"tracking", [](Json& j) { j["interfaces"]["i"]["tracking"] = {{"revocation", "x"}}; }, "not known"},
+        {"reserve", [](Json& j) { j["interfaces"]["i"]["tracking"] = {{"reserved", -1}}; }, "tracking.reserved"},
         {"timeouts", [](Json& j) { j["interfaces"]["i"]["timeouts"].erase("udp"); }, "timeouts.udp"},
     };
     for (const Row& row : rows) {
