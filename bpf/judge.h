@@ -158,9 +158,11 @@ SG_GLOBAL int sg_judge_tracked(sg_context* context, struct sg_packet* packet, __
     if (!flow) {
         return SG_REASON_NONE;
     }
-    /* A reset can only end what may be over anyway, and tells both ends (apply --reset). */
-    if (flow->epoch != config->epoch && !(packet->tcp_flags & SG_TCP_RST) &&
-        !sg_flow_goes_on(packet, flow, word, config, outcome->generation)) {
+    /* A reset can only end what may be over anyway, and tells both ends (apply --reset). What follows it is looked at.
+     */
+    const int settled = flow->epoch == config->epoch;
+    const int resets = (packet->tcp_flags & SG_TCP_RST) != 0;
+    if (!settled && !resets && !sg_flow_goes_on(packet, flow, word, config, outcome->generation)) {
         if (!sg_config.dry_run) {
             sg_flow_reap(slot, word);
         }
@@ -172,21 +174,21 @@ SG_GLOBAL int sg_judge_tracked(sg_context* context, struct sg_packet* packet, __
     if (verdict == SG_SEGMENT_NEW) {
         return SG_REASON_NONE; /* the tuple is used again: the rules decide (SG-5.63) */
     }
-    outcome->rule = flow->rule;
-    outcome->flow_slot = slot;
     if (verdict == SG_SEGMENT_OUT) {
+        outcome->flow_slot = slot;
         return SG_REASON_TCP_WINDOW;
     }
+    if (verdict == SG_SEGMENT_FITS && !sg_flow_advance(slot, word, (__u32)from_opener, packet->tcp_flags)) {
+        return SG_REASON_NONE;
+    }
+    outcome->rule = flow->rule;
+    outcome->flow_slot = slot;
     outcome->tracking = SG_TRACKING_FLOW;
     if (verdict == SG_SEGMENT_QUIET) {
         return SG_REASON_TRACKED;
     }
-    if (verdict == SG_SEGMENT_FITS && !sg_flow_advance(slot, word, (__u32)from_opener, packet->tcp_flags)) {
-        outcome->tracking = SG_TRACKING_NONE;
-        return SG_REASON_NONE;
-    }
     sg_flow_touch(flow, from_opener, packet->length, now);
-    if (!sg_config.dry_run) {
+    if (!settled && !resets && !sg_config.dry_run) {
         SG_WRITE(flow->epoch,
                  config->epoch); /* the second look, and the source/dest check, were of this configuration */
     }
