@@ -267,14 +267,15 @@ SG_INLINE enum sg_reason sg_flow_replace(const struct sg_packet* packet, struct 
     }
     const int tier = sg_opening_tier(opening);
     const int more = tier == SG_TIER_OPENING && SG_WORD_TIER(word) != SG_TIER_OPENING;
-    SG_ADD(account->begun, 1);
+    const __u8 budget = SG_WORD_BUDGET(word);
+    sg_end_begins(account, budget); /* the pool's too: while it is BUSY no recount sees the record */
     enum sg_reason reason = SG_REASON_OPENING_LIMIT;
     if (!more || sg_take_one(&account->opening, sg_limit(config->max_opening))) {
         const __u32 incarnation = SG_WORD_INCARNATION(word) + 1;
         reason = SG_REASON_NONE;
         if (sg_word_change(flow, word, ((__u64)incarnation << 32) | SG_FLOW_BUSY)) {
             sg_flow_fill(flow, packet, opening);
-            SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation, SG_WORD_BUDGET(word)));
+            SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation, budget));
             if (tier != SG_TIER_OPENING && SG_WORD_TIER(word) == SG_TIER_OPENING) {
                 SG_ADD(account->opening, -1);
             }
@@ -283,7 +284,7 @@ SG_INLINE enum sg_reason sg_flow_replace(const struct sg_packet* packet, struct 
             SG_ADD(account->opening, -1);
         }
     }
-    SG_ADD(account->done, 1);
+    sg_charged(account, budget);
     return reason;
 }
 

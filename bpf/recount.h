@@ -26,13 +26,12 @@ SG_INLINE void sg_recount_one(__u32 slot, __u64 word) {
     }
 }
 
-SG_INLINE int sg_correct(__u32* counter, __u32 seen) {
-    const __u32 difference = seen - SG_READ(*counter);
-    if (difference == 0) {
-        return 0;
+/* Added, not stored: what was opened or ended since the counter was read stays counted. */
+SG_INLINE int sg_correct(__u32* counter, __u32 was, __u32 seen) {
+    if (was != seen) {
+        SG_ADD(*counter, seen - was);
     }
-    SG_ADD(*counter, difference); /* not stored: openings since then stay counted */
-    return 1;
+    return was != seen;
 }
 
 /* A pass over the table ended: compare, and begin anew. Callback of bpf_loop. */
@@ -45,14 +44,13 @@ static long sg_recount_end(__u32 slot, void* unused) {
     const __u64 done = SG_READ(account->done);
     /* The counters are read before `begun` is: what changed them until then has raised it. */
     const __u32 flows = SG_READ(account->flows);
-    if (flows != account->seen_flows || SG_READ(account->opening) != account->seen_opening ||
-        SG_READ(account->reserved) != account->seen_reserved) {
-        if (account->quiet == done && SG_READ(account->begun) == done) {
-            int wrong = sg_correct(&account->flows, account->seen_flows);
-            wrong |= sg_correct(&account->opening, account->seen_opening);
-            wrong |= sg_correct(&account->reserved, account->seen_reserved);
-            account->corrected += wrong != 0;
-        }
+    const __u32 opening = SG_READ(account->opening);
+    const __u32 reserved = SG_READ(account->reserved);
+    if (account->quiet == done && SG_READ(account->begun) == done) {
+        int wrong = sg_correct(&account->flows, flows, account->seen_flows);
+        wrong |= sg_correct(&account->opening, opening, account->seen_opening);
+        wrong |= sg_correct(&account->reserved, reserved, account->seen_reserved);
+        account->corrected += wrong != 0;
     }
     account->seen_flows = 0;
     account->seen_opening = 0;
