@@ -4,13 +4,14 @@
 namespace sgbpf::test {
 
 Result<std::unique_ptr<LivePolicy>> LivePolicy::make(const State& state, const Capacities& capacities,
-                                                     TestPrograms::Mode mode) {
+                                                     TestPrograms::Mode mode, const HostPolicy& host) {
     auto programs = TestPrograms::load(capacities, mode);
     if (!programs) {
         return unexpected(std::move(programs).error());
     }
     std::unique_ptr<LivePolicy> policy(new LivePolicy);
     policy->capacities_ = capacities;
+    policy->host_ = host;
     policy->programs_ = std::move(*programs);
     if (auto committed = policy->commit(state); !committed) {
         return unexpected(std::move(committed).error());
@@ -19,7 +20,7 @@ Result<std::unique_ptr<LivePolicy>> LivePolicy::make(const State& state, const C
 }
 
 Result<CommitPlan> LivePolicy::plan(const State& state) const {
-    auto next = compile({state, image_, capacities_});
+    auto next = compile({state, image_, capacities_, nullptr, 0, &host_});
     if (!next) {
         return unexpected(std::move(next).error());
     }
@@ -27,7 +28,7 @@ Result<CommitPlan> LivePolicy::plan(const State& state) const {
 }
 
 Result<CommitStats> LivePolicy::commit(const State& state, const CommitHooks* hooks) {
-    auto next = compile({state, image_, capacities_});
+    auto next = compile({state, image_, capacities_, nullptr, 0, &host_});
     if (!next) {
         return unexpected(std::move(next).error());
     }

@@ -16,7 +16,8 @@ class LivePolicy {
 public:
     static Result<std::unique_ptr<LivePolicy>> make(const State& state,
                                                     const Capacities& capacities = small_capacities(),
-                                                    TestPrograms::Mode mode = TestPrograms::Mode::kTest);
+                                                    TestPrograms::Mode mode = TestPrograms::Mode::kTest,
+                                                    const HostPolicy& host = {});
 
     // Replaces the state in force. With hooks the commit may be stopped in the middle: then the state,
     // image and generation remembered here stay the old ones.
@@ -35,12 +36,14 @@ public:
     Result<std::uint64_t> flush_all();
 
     TestPrograms& programs() { return *programs_; }
+    HostPolicy& host() { return host_; }  // of the next commit
     [[nodiscard]] const MapImage& image() const { return image_; }
 
 private:
     LivePolicy() = default;
 
     Capacities capacities_;
+    HostPolicy host_;
     State state_;
     MapImage image_;
     std::uint64_t generation_ = 0;

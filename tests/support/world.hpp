@@ -19,10 +19,11 @@ public:
 
     FakeDatapath maps;
     MapImage image;
+    HostPolicy host;
     CommitPlan last_plan;
 
     MapImage compiled() const {
-        Result<MapImage> next = compile({state, image, Capacities{}, nullptr});
+        Result<MapImage> next = compile({state, image, Capacities{}, nullptr, 0, &host});
         EXPECT_TRUE(next) << next.error().message;
         return next ? std::move(*next) : MapImage{};
     }

@@ -10,6 +10,7 @@
 #include "compiler/limits.hpp"
 #include "compiler/policy.hpp"
 #include "compiler/resolve.hpp"
+#include "compiler/services.hpp"
 #include "compiler/tracking.hpp"
 #include "compiler/workspace.hpp"
 #include "image/encode.hpp"
@@ -39,6 +40,11 @@ SlotIndex index_slots(const MapImage& image) {
     return index;
 }
 
+void sort_unique(std::vector<Prefix>& prefixes) {
+    std::sort(prefixes.begin(), prefixes.end());
+    prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
+}
+
 std::uint32_t list_tables(const State& state, const std::vector<std::string>& names) {
     std::uint32_t tables = 0;
     for (const std::string& name : names) {
@@ -63,6 +69,9 @@ public:
             return unexpected(std::move(groups).error());
         }
         number_vpcs(workspace_);
+        if (Result<void> services = resolve_services(workspace_); !services) {
+            return unexpected(std::move(services).error());
+        }
         compile_policies();
         if (workspace_.too_many_refs()) {
             return unexpected(does_not_fit_at_all(workspace_));
@@ -227,8 +236,11 @@ private:
         image.slot = slot;
         image.locals = interface.addresses;
         image.locals.insert(image.locals.end(), interface.allowed_addresses.begin(), interface.allowed_addresses.end());
-        std::sort(image.locals.begin(), image.locals.end());
-        image.locals.erase(std::unique(image.locals.begin(), image.locals.end()), image.locals.end());
+        sort_unique(image.locals);
+        image.tracked_peers = interface.tracking.always_track_peers;
+        const std::vector<Prefix>& everywhere = workspace_.host().tracking.always_track_peers;
+        image.tracked_peers.insert(image.tracked_peers.end(), everywhere.begin(), everywhere.end());
+        sort_unique(image.tracked_peers);
 
         sg_interface_config& config = image.config;
         config.flags = SG_IF_READY;
@@ -247,6 +259,9 @@ private:
             config.policy_slot[direction] = slots_.at(PolicyKey{interface.vpc, interface.groups, direction});
         }
         config.vpc = next().vpcs.at(interface.vpc);
+        config.flags |= has_services(next(), config.vpc) ? SG_IF_SERVICES : 0;
+        config.flags |= image.tracked_peers.empty() ? 0 : SG_IF_TRACK_PEERS;
+        config.exempt_rate = workspace_.host().exempt_rate;
         config.tcp_established = interface.timeouts.tcp_established;
         config.udp = interface.timeouts.udp;
         config.udp_stream = interface.timeouts.udp_stream;
@@ -268,7 +283,7 @@ private:
             config.recheck_since = revokes && revocation == Revocation::kRecheck ? fresh : before->config.recheck_since;
             config.kill_since = revokes && revocation == Revocation::kKill ? fresh : before->config.kill_since;
             const bool same_config = std::memcmp(&config, &before->config, sizeof(config)) == 0;
-            if (same_config && image.name == before->name) {
+            if (same_config && image.name == before->name && image.tracked_peers == before->tracked_peers) {
                 return before;
             }
             image.copy = same_config ? before->copy : 1 - before->copy;

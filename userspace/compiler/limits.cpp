@@ -5,6 +5,8 @@
 #include <set>
 #include <string>
 
+#include "image/encode.hpp"
+
 namespace sgbpf {
 namespace {
 
@@ -27,10 +29,11 @@ std::uint64_t count_union(const std::vector<SetRow>& a, const std::vector<SetRow
     return count + static_cast<std::uint64_t>((a.end() - i) + (b.end() - j));
 }
 
-std::uint64_t count_locals(const InterfaceImage* before, const InterfaceImage* after, Family family) {
+std::uint64_t count_prefixes(const InterfaceImage* before, const InterfaceImage* after, Family family,
+                             std::vector<Prefix> InterfaceImage::* which) {
     static const std::vector<Prefix> none;
-    const std::vector<Prefix>& a = before != nullptr ? before->locals : none;
-    const std::vector<Prefix>& b = after != nullptr ? after->locals : none;
+    const std::vector<Prefix>& a = before != nullptr ? before->*which : none;
+    const std::vector<Prefix>& b = after != nullptr ? after->*which : none;
     const auto wanted = [family](const Prefix& prefix) { return prefix.address.family == family; };
     const auto count = static_cast<std::uint64_t>(std::count_if(a.begin(), a.end(), wanted));
     if (&a == &b || before == after) {
@@ -47,8 +50,10 @@ void count_interfaces(Counts& counts, const MapImage& a, const MapImage& b) {
         const InterfaceImage* after = b.interface_at(static_cast<std::uint32_t>(slot));
         if (before != nullptr || after != nullptr) {
             of(counts, MapId::kInterfaces) = slot + 1;
-            of(counts, MapId::kLocals4) += count_locals(before, after, Family::kIpv4);
-            of(counts, MapId::kLocals6) += count_locals(before, after, Family::kIpv6);
+            for (const auto which : {&InterfaceImage::locals, &InterfaceImage::tracked_peers}) {
+                of(counts, MapId::kLocals4) += count_prefixes(before, after, Family::kIpv4, which);
+                of(counts, MapId::kLocals6) += count_prefixes(before, after, Family::kIpv6, which);
+            }
         }
     }
 }
@@ -103,6 +108,9 @@ Counts count(const MapImage& a, const MapImage& b) {
     count_policies(counts, a, b);
     count_tables(counts, a, b, kListSets, {MapId::kLists4, MapId::kLists6});
     count_tables(counts, a, b, kGroupSets, {MapId::kMembers4, MapId::kMembers6});
+    for (std::size_t family = 0; family < SG_FAMILIES; ++family) {
+        of(counts, kLocalMaps[family]) += count_union(a.services[family]->rows, b.services[family]->rows);
+    }
     const auto end = [](const NumberPool& before, const NumberPool& after, std::uint32_t start) {
         const std::uint64_t highest = std::max(before.end(), after.end());
         return highest > start ? highest : 0;

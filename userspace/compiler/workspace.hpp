@@ -23,6 +23,7 @@ public:
     [[nodiscard]] const MapImage& previous() const { return input_.previous; }
     [[nodiscard]] const State& state() const { return input_.state; }
     [[nodiscard]] const Capacities& capacities() const { return input_.capacities; }
+    [[nodiscard]] const HostPolicy& host() const { return input_.host != nullptr ? *input_.host : defaults_; }
 
     // --- Intervals: the host's one copy of this content.
     std::shared_ptr<const IntervalRun> intern(std::span<const sg_interval> intervals);
@@ -51,6 +52,7 @@ public:
 
 private:
     const CompileInput& input_;
+    const HostPolicy defaults_;
 
 public:
     MapImage next;

@@ -16,7 +16,7 @@
 namespace sgbpf::cache {
 
 inline constexpr std::uint64_t kMagic = 0x6765'6d69'6670'6273;  // "sbpfimeg" in memory
-inline constexpr std::uint32_t kFormat = 1;
+inline constexpr std::uint32_t kFormat = 2;
 // Neither strings nor vectors of an image come near; larger is damage.
 inline constexpr std::uint64_t kMostElements = 1U << 28;
 

@@ -62,12 +62,26 @@ std::size_t IntervalContentHash::operator()(const std::vector<std::uint32_t>& pa
     return hash.a;
 }
 
+namespace {
+
+void add_local_row(ContentSum& sum, const SetRow& row) {
+    with_key<MapId::kLocals4, MapId::kLocals6>(
+        row.scope, row.prefix, [&]<MapId map>(const auto& key) { sum.add<map>(key, settled(row.value)); });
+}
+
+}  // namespace
+
 ContentSum sum_of(const InterfaceImage& image) {
     ContentSum sum;
     sum.add<MapId::kInterfaces>(image.slot, interface_record(image));
-    for (const Prefix& prefix : image.locals) {
-        with_key<MapId::kLocals4, MapId::kLocals6>(image.slot, prefix,
-                                                   [&]<MapId map>(const auto& key) { sum.add<map>(key, settled(1)); });
+    for_each_local_row(image, [&](const SetRow& row) { add_local_row(sum, row); });
+    return sum;
+}
+
+ContentSum sum_of_services(const SetTable& table) {
+    ContentSum sum;
+    for (const SetRow& row : table.rows) {
+        add_local_row(sum, row);
     }
     return sum;
 }
@@ -153,6 +167,9 @@ ContentSum sum_of(const MapImage& image) {
         for (const auto& table : family->tables) {
             sum += table->sum;
         }
+    }
+    for (const auto& table : image.services) {
+        sum += table->sum;
     }
     return sum;
 }

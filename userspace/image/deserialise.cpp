@@ -150,6 +150,7 @@ private:
             interface.copy = in_.pod<std::uint32_t>() & 1;
             interface.config = in_.pod<sg_interface_config>();
             interface.locals = in_.pods<Prefix>();
+            interface.tracked_peers = in_.pods<Prefix>();
             interface.sum = sum_of(interface);
             const std::uint32_t slot = interface.slot;
             image_.interfaces.set(slot, std::make_shared<const InterfaceImage>(std::move(interface)));
@@ -232,6 +233,12 @@ private:
                 family.sets.push_back(std::move(set));
             }
             image_.sets[kind] = std::make_shared<const SetFamily>(std::move(family));
+        }
+        for (auto& table : image_.services) {
+            SetTable read;
+            read.rows = in_.pods<SetRow>();
+            read.sum = sum_of_services(read);
+            table = std::make_shared<const SetTable>(std::move(read));
         }
         const std::size_t count = in_.count(1);
         for (std::size_t i = 0; i < count && in_.good(); ++i) {

@@ -79,12 +79,15 @@ void emit_tables(const MapImage& image, Emitter& out) {
         for (const SetRow& row : image.sets[kGroupSets]->tables[family]->rows) {
             out.emit_row<MapId::kMembers4, MapId::kMembers6>(row.scope, row.prefix, row.value);
         }
+        for (const SetRow& row : image.services[family]->rows) {
+            out.emit_row<MapId::kLocals4, MapId::kLocals6>(row.scope, row.prefix, row.value);
+        }
     }
     for (std::size_t i = 0; i < image.interfaces.size(); ++i) {
         if (const auto& interface = image.interfaces[i]) {
-            for (const Prefix& prefix : interface->locals) {
-                out.emit_row<MapId::kLocals4, MapId::kLocals6>(interface->slot, prefix, 1);
-            }
+            for_each_local_row(*interface, [&](const SetRow& row) {
+                out.emit_row<MapId::kLocals4, MapId::kLocals6>(row.scope, row.prefix, row.value);
+            });
         }
     }
 }

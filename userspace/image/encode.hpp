@@ -90,6 +90,16 @@ inline constexpr std::array kListMaps = {MapId::kLists4, MapId::kLists6};
 inline constexpr std::array kMemberMaps = {MapId::kMembers4, MapId::kMembers6};
 inline constexpr std::array kLocalMaps = {MapId::kLocals4, MapId::kLocals6};
 
+// The rows of sg_locals4/6 that are an interface's own, sorted like those of a set table.
+template <typename F> void for_each_local_row(const InterfaceImage& image, F&& f) {
+    for (const Prefix& prefix : image.locals) {
+        f(SetRow{image.slot, prefix, 1});
+    }
+    for (const Prefix& prefix : image.tracked_peers) {
+        f(SetRow{SG_SCOPE_ALWAYS_TRACK(image.slot), prefix, 1});
+    }
+}
+
 // Calls f.operator()<map>(key) for a row of a set table, with the map and key type of its family.
 template <MapId map4, MapId map6, typename F> void with_key(std::uint32_t scope, const Prefix& prefix, F&& f) {
     if (prefix.address.family == Family::kIpv4) {
@@ -106,6 +116,7 @@ ContentSum sum_of(const PolicyImage& policy);  // policy.block.sum must be set
 ContentSum sum_of(const PolicyRows& rows, std::uint32_t policy);
 ContentSum sum_of(const IntervalRun& run);
 ContentSum sum_of(const SetTable& table, SetKind kind);
+ContentSum sum_of_services(const SetTable& table);
 ContentSum sum_of(const MapImage& image);  // from the sums of its parts
 
 }  // namespace sgbpf

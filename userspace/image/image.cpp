@@ -50,6 +50,7 @@ MapImage::MapImage() {
     empty.tables = {empty_table, empty_table};
     const auto shared = std::make_shared<const SetFamily>(std::move(empty));
     sets = {shared, shared};
+    services = {empty_table, empty_table};
 }
 
 std::optional<std::uint32_t> MapImage::interface_slot(std::string_view id) const {

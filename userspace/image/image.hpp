@@ -165,9 +165,9 @@ struct PolicySlot {
 // --- Sets: which lists, or which groups, an address belongs to -------------------------------------
 
 struct SetRow {
-    std::uint32_t scope = 0;  // band, VPC number or interface slot
+    std::uint32_t scope = 0;  // band, VPC number, interface slot or SG_SCOPE_* of sgbpf/abi/interface.h
     Prefix prefix;
-    std::uint32_t value = 0;  // set number, or 1 for a local address
+    std::uint32_t value = 0;  // set number; 1 for a local address; SG_SERVICE_WAY bits
     auto operator<=>(const SetRow&) const = default;
 };
 // Sorted by (scope, prefix): covering prefixes come before covered ones.
@@ -200,8 +200,9 @@ struct InterfaceImage {
     std::uint32_t slot = 0;
     std::uint32_t copy = 0;  // which config of the record is current
     sg_interface_config config{};
-    std::vector<Prefix> locals;  // addresses and allowed addresses, sorted
-    ContentSum sum;              // of the record (other copy zero) and the local prefixes
+    std::vector<Prefix> locals;         // addresses and allowed addresses, sorted
+    std::vector<Prefix> tracked_peers;  // flows with them are never untracked (SG-5.19); sorted
+    ContentSum sum;                     // of the record (other copy zero) and of both
 };
 
 // ---------------------------------------------------------------------------------------------------
@@ -213,7 +214,9 @@ struct MapImage {
     IntervalRuns intervals;
     RuleSlots rules;
     std::array<std::shared_ptr<const SetFamily>, 2> sets;  // kListSets, kGroupSets
-    ContentSum sum;                                        // of everything
+    // Endpoints that groups never filter, by family: rows of sg_locals4/6 with scope SG_SCOPE_SERVICE.
+    std::array<std::shared_ptr<const SetTable>, SG_FAMILIES> services;  // never nullptr
+    ContentSum sum;                                                     // of everything
 
     // Numbering and inputs, for the next compile.
     std::vector<std::shared_ptr<const GroupImage>> groups;  // by key; groups that an interface carries

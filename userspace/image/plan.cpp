@@ -108,10 +108,8 @@ void publish_table(const Publisher& out, const std::vector<SetRow>& before, cons
 std::vector<SetRow> local_rows(const InterfaceImage* interface) {
     std::vector<SetRow> rows;
     if (interface != nullptr) {
-        rows.reserve(interface->locals.size());
-        for (const Prefix& prefix : interface->locals) {
-            rows.push_back({interface->slot, prefix, 1});
-        }
+        rows.reserve(interface->locals.size() + interface->tracked_peers.size());
+        for_each_local_row(*interface, [&](const SetRow& row) { rows.push_back(row); });
     }
     return rows;
 }
@@ -163,6 +161,10 @@ void publish(const Publisher& out, const MapImage& current, const MapImage& next
         const auto& members_after = next.sets[kGroupSets]->tables[family];
         if (members_before != members_after) {
             publish_table<MapId::kMembers4, MapId::kMembers6>(out, members_before->rows, members_after->rows);
+        }
+        if (current.services[family] != next.services[family]) {
+            publish_table<MapId::kLocals4, MapId::kLocals6>(out, current.services[family]->rows,
+                                                            next.services[family]->rows);
         }
     }
     decltype(current.policy_slots)::for_each_unshared(

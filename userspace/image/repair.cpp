@@ -60,6 +60,7 @@ public:
         read_policies();
         read_sets(kListSets);
         read_sets(kGroupSets);
+        image_.services = {read_service_table<MapId::kLocals4>(), read_service_table<MapId::kLocals6>()};
         read_rows();
         for_rows<MapId::kRules>(maps_, [&](std::uint32_t slot, const sg_rule& rule) { image_.rules.set(slot, rule); });
         fill_pools();
@@ -69,9 +70,9 @@ public:
 
 private:
     void read_interfaces() {
-        std::unordered_map<std::uint32_t, std::vector<Prefix>> locals;
+        std::unordered_map<std::uint32_t, std::vector<Prefix>> locals;  // by scope
         const auto read_locals = [&](const auto& key, const sg_versioned& value) {
-            if (value_at(value, generation_) != 0) {
+            if (value_at(value, generation_) != 0 && !is_service_scope(key.scope)) {
                 locals[key.scope].push_back(prefix_of(key));
             }
         };
@@ -91,6 +92,8 @@ private:
             interface.config = config;
             interface.locals = std::move(locals[slot]);
             std::sort(interface.locals.begin(), interface.locals.end());
+            interface.tracked_peers = std::move(locals[SG_SCOPE_ALWAYS_TRACK(slot)]);
+            std::sort(interface.tracked_peers.begin(), interface.tracked_peers.end());
             interface.sum = sum_of(interface);
             image_.interfaces.set(slot, std::make_shared<const InterfaceImage>(std::move(interface)));
             vpcs_.insert(config.vpc);
@@ -192,17 +195,22 @@ private:
         return entry.run;
     }
 
-    template <MapId map> std::shared_ptr<const SetTable> read_table(SetKind kind) {
+    static bool is_service_scope(std::uint32_t scope) { return scope >= SG_SCOPE_SERVICE(0, 0, 0); }
+
+    // Rows in force, of the scopes that `wanted` accepts.
+    template <MapId map, typename Wanted> std::vector<SetRow> rows_in_force(Wanted&& wanted) {
         struct Row {
             SetRow row;
             bool is_settled;
         };
         std::vector<Row> rows;
         for_rows<map>(maps_, [&](const auto& key, const sg_versioned& value) {
-            rows.push_back({{key.scope, prefix_of(key), value_at(value, generation_)}, value.since == 0});
+            if (wanted(key.scope)) {
+                rows.push_back({{key.scope, prefix_of(key), value_at(value, generation_)}, value.since == 0});
+            }
         });
         std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.row < b.row; });
-        SetTable table;
+        std::vector<SetRow> in_force;
         std::vector<const SetRow*> stack;
         for (const Row& row : rows) {
             while (!stack.empty() &&
@@ -215,13 +223,28 @@ private:
             if (row.row.value == inherited && (row.row.value == 0 || !row.is_settled)) {
                 continue;
             }
-            table.rows.push_back(row.row);
-            sets_.insert(row.row.value);
+            in_force.push_back(row.row);
+        }
+        return in_force;
+    }
+
+    template <MapId map> std::shared_ptr<const SetTable> read_table(SetKind kind) {
+        SetTable table;
+        table.rows = rows_in_force<map>([](std::uint32_t) { return true; });
+        for (const SetRow& row : table.rows) {
+            sets_.insert(row.value);
             if (kind == kGroupSets) {
-                vpcs_.insert(row.row.scope);
+                vpcs_.insert(row.scope);
             }
         }
         table.sum = sum_of(table, kind);
+        return std::make_shared<const SetTable>(std::move(table));
+    }
+
+    template <MapId map> std::shared_ptr<const SetTable> read_service_table() {
+        SetTable table;
+        table.rows = rows_in_force<map>(is_service_scope);
+        table.sum = sum_of_services(table);
         return std::make_shared<const SetTable>(std::move(table));
     }
 

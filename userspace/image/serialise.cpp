@@ -115,6 +115,7 @@ private:
             out_.pod(interface->copy);
             out_.pod(interface->config);
             out_.pods(interface->locals);
+            out_.pods(interface->tracked_peers);
         }
     }
 
@@ -179,6 +180,9 @@ private:
                 out_.pod(set.number);
                 out_.texts(set.names);
             }
+        }
+        for (const auto& table : image_.services) {
+            out_.pods(table->rows);
         }
         out_.pod(static_cast<std::uint64_t>(image_.lists.size()));
         for (const auto& list : image_.lists) {

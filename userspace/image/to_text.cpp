@@ -47,6 +47,7 @@ public:
         table("lists", kListSets);
         sets("group sets", kGroupSets);
         table("members", kGroupSets);
+        services();
         rules();
         return std::move(out_);
     }
@@ -71,6 +72,8 @@ private:
             flags += (config.flags & SG_IF_HOST) != 0 ? " host" : "";
             flags += (config.flags & SG_IF_STRICT) != 0 ? " strict" : "";
             flags += (config.flags & SG_IF_ALWAYS_TRACK) != 0 ? " always-track" : "";
+            flags += (config.flags & SG_IF_SERVICES) != 0 ? " services" : "";
+            flags += (config.flags & SG_IF_TRACK_PEERS) != 0 ? " tracked-peers" : "";
             if ((config.flags & SG_IF_MAC) != 0) {
                 char mac[18];
                 std::snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", config.mac[0], config.mac[1],
@@ -91,6 +94,10 @@ private:
             for (const Prefix& prefix : interface->locals) {
                 line(2, "local " + text(prefix));
             }
+            for (const Prefix& prefix : interface->tracked_peers) {
+                line(2, "always tracks " + text(prefix));
+            }
+            line(2, "unfiltered: " + std::to_string(config.exempt_rate) + " a second");
         }
     }
 
@@ -188,6 +195,20 @@ private:
                 const std::string scope = kind == kListSets ? (row.scope == SG_BAND_SHORT ? "short" : "long")
                                                             : "vpc " + std::to_string(row.scope);
                 line(1, scope + " " + text(row.prefix) + " -> " + std::to_string(row.value));
+            }
+        }
+    }
+
+    void services() {
+        line(0, "services");
+        constexpr std::array kProtocols = {"tcp", "udp", "icmp", "all"};
+        for (const auto& of_family : image_.services) {
+            for (const SetRow& row : of_family->rows) {
+                const std::string ways = std::string((row.value & SG_SERVICE_WAY(SG_IN)) != 0 ? " in" : "") +
+                                         ((row.value & SG_SERVICE_WAY(SG_OUT)) != 0 ? " out" : "");
+                line(1, "vpc " + std::to_string(row.scope >> 16 & SG_MAX_SERVICE_VPCS) + " " +
+                            kProtocols[row.scope >> 29 & 3] + " " + std::to_string(row.scope & 0xffff) + " " +
+                            text(row.prefix) + " ->" + ways);
             }
         }
     }

@@ -313,6 +313,33 @@ std::optional<Prefix> read_prefix(Site site, Report& report) {
     return parsed->prefix;
 }
 
+std::optional<Prefix> read_address(Site site, Report& report) {
+    const auto text = read_text(site, "an address such as 10.0.1.10 or \"2001:db8::10\"", report);
+    if (!text) {
+        return std::nullopt;
+    }
+    if (text->find('/') == std::string_view::npos) {
+        const auto address = Address::parse(*text);
+        if (!address) {
+            report.error(site.node.place, site.path, address.error().message);
+            return std::nullopt;
+        }
+        return Prefix::host(*address);
+    }
+    const auto parsed = Prefix::parse(*text);
+    if (!parsed) {
+        report.error(site.node.place, site.path, parsed.error().message);
+        return std::nullopt;
+    }
+    if (parsed->host_bits_cleared) {
+        report.error(site.node.place, site.path,
+                     fmt::format("{} is neither an address nor a prefix; write {} for the address or {} for the prefix",
+                                 *text, text->substr(0, text->find('/')), parsed->prefix.to_string()));
+        return std::nullopt;
+    }
+    return parsed->prefix;
+}
+
 std::optional<MacAddress> read_mac(Site site, Report& report) {
     const auto text = read_text(site, "a MAC address such as \"52:54:00:12:34:56\"", report);
     if (!text) {

@@ -75,6 +75,9 @@ std::optional<std::string_view> read_word(Site site, std::span<const std::string
 
 // "ADDRESS/LENGTH"; host bits are cleared with a warning (SG-2.27).
 std::optional<Prefix> read_prefix(Site site, Report& report);
+// An address (SG-1.30: the host itself) or a prefix. Here host bits are an error, not a warning: "10.0.1.10/24"
+// is how other tools write an address with its subnet, and clearing the bits would hand over the subnet.
+std::optional<Prefix> read_address(Site site, Report& report);
 std::optional<MacAddress> read_mac(Site site, Report& report);
 std::optional<std::string> read_id(Site site, std::string_view prefix, Report& report);
 // SG-1.8 and SG-1.9: charset A, or B for rule descriptions (the same: '&' is accepted), at most 255.

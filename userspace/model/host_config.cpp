@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "model/fields.hpp"
+#include "model/services.hpp"
 #include "model/tracking.hpp"
 
 #include <array>
@@ -18,6 +19,9 @@ namespace {
 constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 // Kernel memory is allocated when the maps are created; this is a guard against typing errors, far above need.
 constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 26;
+
+// A token bucket holds a second's worth in 32 bits, in parts of a packet: one for each tick of the second.
+constexpr std::uint64_t kMaxExemptRate = 1'000'000;
 
 void read_capacities(Site site, Capacities& capacities, Report& report) {
     struct Row {
@@ -74,7 +78,9 @@ void read_directory(const Fields& fields, std::string_view key, const Path& pare
 HostConfig read_config(const YamlNode& root, Report& report) {
     HostConfig config;
     const Path path;
-    Fields fields(root, path, {"schema", "bpffs", "state_dir", "hook", "capacities", "tracking"}, report);
+    Fields fields(root, path,
+                  {"schema", "bpffs", "state_dir", "hook", "capacities", "tracking", "services", "exempt_rate"},
+                  report);
     if (const YamlNode* schema = fields.require("schema", "; begin the file with schema: sgbpf-host/v1")) {
         const Path here = path / "schema";
         static constexpr std::array<std::string_view, 1> kSchemas = {"sgbpf-host/v1"};
@@ -93,6 +99,15 @@ HostConfig read_config(const YamlNode& root, Report& report) {
     if (const YamlNode* tracking = fields.find("tracking")) {
         const Path here = path / "tracking";
         config.policy.tracking = read_tracking({*tracking, here}, report);
+    }
+    if (const YamlNode* services = fields.find("services")) {
+        const Path here = path / "services";
+        config.policy.services = read_services({*services, here}, report);
+    }
+    if (const YamlNode* rate = fields.find("exempt_rate")) {
+        const Path here = path / "exempt_rate";
+        const auto number = read_number({*rate, here}, 0, kMaxExemptRate, "packets a second", report);
+        config.policy.exempt_rate = number ? static_cast<std::uint32_t>(*number) : config.policy.exempt_rate;
     }
     return config;
 }

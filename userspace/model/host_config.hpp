@@ -18,12 +18,12 @@ inline constexpr std::array<std::string_view, 5> kHookNames = {"auto", "native",
 
 // A service of the host that groups never filter (SG-6.4): the requests to it, and their answers.
 struct Service {
-    std::string vpc;         // name, "*" = every VPC
+    std::string vpc = "*";   // name, "*" = every VPC
     Prefix endpoint;         // where it answers, as the workload sees it
     Protocol protocol = 0;   // kTcp, kUdp; kIcmp (of the endpoint's family); kAllProtocols
-    std::uint16_t port = 0;  // tcp, udp
-    bool in = true;          // answers come in
-    bool out = true;         // requests go out
+    std::uint16_t port = 0;  // tcp, udp; else 0
+    bool in = true;          // what it sends comes in: its answers
+    bool out = true;         // requests to it go out
     std::string comment;
     bool operator==(const Service&) const = default;
 };

@@ -45,35 +45,6 @@ bool is_link_local(const Prefix& prefix) {
                                             : bytes[0] == 0xfe && (bytes[1] & 0xc0U) == 0x80U;
 }
 
-// An address (SG-1.30: the host itself) or a prefix. Here host bits are an error, not a warning: "10.0.1.10/24"
-// is how other tools write an address with its subnet, and clearing the bits would hand over the subnet.
-std::optional<Prefix> read_address(Site site, Report& report) {
-    const auto text = read_text(site, "an address such as 10.0.1.10 or \"2001:db8::10\"", report);
-    if (!text) {
-        return std::nullopt;
-    }
-    if (text->find('/') == std::string_view::npos) {
-        const auto address = Address::parse(*text);
-        if (!address) {
-            report.error(site.node.place, site.path, address.error().message);
-            return std::nullopt;
-        }
-        return Prefix::host(*address);
-    }
-    const auto parsed = Prefix::parse(*text);
-    if (!parsed) {
-        report.error(site.node.place, site.path, parsed.error().message);
-        return std::nullopt;
-    }
-    if (parsed->host_bits_cleared) {
-        report.error(site.node.place, site.path,
-                     fmt::format("{} is neither an address nor a prefix; write {} for the address or {} for the prefix",
-                                 *text, text->substr(0, text->find('/')), parsed->prefix.to_string()));
-        return std::nullopt;
-    }
-    return parsed->prefix;
-}
-
 std::string device_problem(std::string_view device) {
     if (device.empty()) {
         return "must not be empty";

@@ -123,6 +123,19 @@ const std::vector<Case>& cases() {
                                          .opening_recycle = 5,
                                          .always_track = true};
          }},
+        {"services",
+         [](World& world) {  // SG-6.4, SG-5.19
+             base(world);
+             world.vpc("dev").group("dev/web").interface("dev", "dev", {"10.0.0.5/32"}, {"dev/web"});
+             world.host.services = {{"*", prefix("169.254.169.254/32"), kTcp, 80, true, true, "metadata"},
+                                    {"prod", prefix("2001:db8:53::/64"), kUdp, 53, true, true, "resolvers"},
+                                    {"prod", prefix("2001:db8:53::1/128"), kUdp, 53, false, true, ""},
+                                    {"dev", prefix("10.0.0.1/32"), kIcmp, 0, true, true, "gateway"},
+                                    {"dev", prefix("10.0.0.2/32"), kAllProtocols, 0, true, false, ""}};
+             world.host.exempt_rate = 100;
+             world.host.tracking.always_track_peers = {prefix("192.0.2.0/24")};
+             world.at("web").tracking.always_track_peers = {prefix("192.0.2.0/24"), prefix("2001:db8:64::/96")};
+         }},
         {"second-commit",
          [](World& world) {
              base(world);
