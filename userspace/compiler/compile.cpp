@@ -62,7 +62,7 @@ public:
         : input_(input), workspace_(input), known_slots_(index_slots(input.previous)) {}
 
     Result<MapImage> run() {
-        if (auto problem = tracking_does_not_fit(input_.state, host_tracking(), input_.capacities)) {
+        if (auto problem = tracking_does_not_fit(input_.state, workspace_.host().tracking, input_.capacities)) {
             return unexpected(std::move(*problem));
         }
         if (Result<void> groups = resolve_groups(workspace_); !groups) {
@@ -92,11 +92,6 @@ public:
 
 private:
     MapImage& next() { return workspace_.next; }
-
-    [[nodiscard]] const TrackingOptions& host_tracking() const {
-        static const TrackingOptions kNone;
-        return input_.host != nullptr ? input_.host->tracking : kNone;
-    }
 
     // Policy slots and policies for what interfaces carry.
     void compile_policies() {
@@ -237,10 +232,6 @@ private:
         image.locals = interface.addresses;
         image.locals.insert(image.locals.end(), interface.allowed_addresses.begin(), interface.allowed_addresses.end());
         sort_unique(image.locals);
-        image.tracked_peers = interface.tracking.always_track_peers;
-        const std::vector<Prefix>& everywhere = workspace_.host().tracking.always_track_peers;
-        image.tracked_peers.insert(image.tracked_peers.end(), everywhere.begin(), everywhere.end());
-        sort_unique(image.tracked_peers);
 
         sg_interface_config& config = image.config;
         config.flags = SG_IF_READY;
@@ -248,7 +239,9 @@ private:
         config.flags |= interface.mac ? SG_IF_MAC : 0;
         config.flags |= interface.quarantine ? SG_IF_QUARANTINE : 0;
         config.flags |= interface.role == Role::kHost ? SG_IF_HOST : 0;
-        const Tracking tracking = tracking_of(interface.tracking, host_tracking(), input_.capacities);
+        const Tracking tracking = tracking_of(interface.tracking, workspace_.host().tracking, input_.capacities);
+        image.tracked_peers = *tracking.always_track_peers;
+        sort_unique(image.tracked_peers);
         config.flags |= tracking.strict ? SG_IF_STRICT : 0;
         config.flags |= tracking.always_track ? SG_IF_ALWAYS_TRACK : 0;
         config.max_flows = tracking.max_flows;

@@ -134,6 +134,7 @@ const std::vector<Case>& cases() {
                                     {"dev", prefix("10.0.0.2/32"), kAllProtocols, 0, true, false, ""}};
              world.host.exempt_rate = 100;
              world.host.tracking.always_track_peers = {prefix("192.0.2.0/24")};
+             world.at("web").tracking.always_track = false;
              world.at("web").tracking.always_track_peers = {prefix("192.0.2.0/24"), prefix("2001:db8:64::/96")};
          }},
         {"second-commit",

@@ -119,6 +119,7 @@ TEST(Services, WhatDidNotChangeIsNotWritten) {
 TEST(Services, AreCountedAgainstTheSizeOfTheMap) {
     TwoVpcs world;
     world.host.services = {service("*", "169.254.169.254/32", kTcp, 80)};
+    world.at("web").tracking.always_track = false;
     world.at("web").tracking.always_track_peers = {prefix("192.0.2.0/24")};
     Capacities capacities;
     capacities.local_prefixes = 5;  // two addresses, two rows, one peer
@@ -145,9 +146,10 @@ TEST(Services, AVpcWithANumberThatTheKeyCannotHoldIsRefused) {
     EXPECT_TRUE(compile({world.state, previous, Capacities{}, nullptr, 0, &world.host}));
 }
 
-TEST(TrackedPeers, AreTheInterfacesAndTheHosts) {  // SG-5.19
+TEST(TrackedPeers, AreTheInterfacesOwnOrTheHosts) {  // SG-5.19
     TwoVpcs world;
     world.host.tracking.always_track_peers = {prefix("198.51.100.0/24")};
+    world.at("web").tracking.always_track = false;
     world.at("web").tracking.always_track_peers = {prefix("192.0.2.0/24"), prefix("198.51.100.0/24")};
     world.commit();
     const InterfaceImage& web = *world.image.interface_at(*world.image.interface_slot(world.at("web").id));
@@ -174,6 +176,7 @@ TEST(ExemptRate, IsTheHosts) {  // SG-6.9
 void randomise(TwoVpcs& world, std::mt19937& random) {
     const auto pick = [&](std::uint32_t below) { return std::uint32_t(random()) % below; };
     world.host.services.clear();
+    world.at("web").tracking.always_track = false;
     world.at("web").tracking.always_track_peers.clear();
     for (std::uint32_t i = pick(7); i > 0; --i) {
         const char* const vpcs[] = {"*", "prod", "dev"};
