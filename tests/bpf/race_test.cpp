@@ -28,11 +28,17 @@ protected:
     void make(const State& state, std::uint32_t flows = 1024) {
         Capacities capacities = small_capacities();
         capacities.flows = flows;
-        auto policy = LivePolicy::make(state, capacities, GetParam());
+        auto policy = LivePolicy::make(alone(state, flows), capacities, GetParam());
         ASSERT_TRUE(policy) << policy.error().message << policy.error().detail;
         policy_ = std::move(*policy);
         policy_->programs().sandbox().share();
         at(kStart);
+    }
+    // The whole table is interface a's.
+    static State alone(State state, std::uint32_t flows) {
+        state.interfaces.at("a").tracking.max_flows = flows;
+        state.interfaces.at("a").tracking.max_opening = flows;
+        return state;
     }
     static StateBuilder world() {
         StateBuilder builder;
@@ -415,8 +421,8 @@ TEST_P(SweeperRace, AFlowOpenedAgainStartsAtTheBeginning) {
 // Commits that take its rule away and bring it back, beside the traffic of a tracked flow and of one that no
 // rule ever admits.
 TEST_P(Race, CommitsNeitherStopATrackedFlowNorAdmitAnother) {
-    const State with = inbound_web();
-    const State without = world();
+    const State with = alone(inbound_web(), 1024);
+    const State without = alone(world(), 1024);
     make(with);
     ASSERT_TRUE(tcp(SG_IN, 1, kSyn) && tcp(SG_OUT, 1, kSyn | kAck) && tcp(SG_IN, 1, kAck));
     std::atomic<std::uint64_t> stopped = 0;
