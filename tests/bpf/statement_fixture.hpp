@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
 #include <memory>
 #include <string>
 #include <tuple>
@@ -60,6 +63,9 @@ protected:
         builder.interface("b", {"v/g"}, {"10.0.1.20", "2001:db8:a:1::20"});
         return builder;
     }
+    static TrackingOptions& tracking(StateBuilder& state, const char* interface = "a") {
+        return state.state().interfaces.at(interface).tracking;
+    }
     // Puts a state in force, the first or the next one.
     void use(const State& state, const Capacities& capacities = small_capacities()) {
         if (policy_) {
@@ -70,6 +76,21 @@ protected:
         auto policy = LivePolicy::make(state, capacities, std::get<TestPrograms::Mode>(GetParam()));
         ASSERT_TRUE(policy) << policy.error().message << policy.error().detail;
         policy_ = std::move(*policy);
+    }
+    [[nodiscard]] sg_account account(const std::string& interface) const {
+        return account_at(policy_->slot(interface));
+    }
+    [[nodiscard]] sg_account account_at(std::uint32_t slot) const {
+        sg_account account{};
+        EXPECT_EQ(bpf_map_lookup_elem(policy_->programs().map_fd("sg_accounts"), &slot, &account), 0);
+        return account;
+    }
+    void set_account(std::uint32_t slot, const sg_account& account) {
+        EXPECT_EQ(bpf_map_update_elem(policy_->programs().map_fd("sg_accounts"), &slot, &account, BPF_ANY), 0);
+    }
+    std::uint64_t counted(const std::string& interface, sg_reason reason) {
+        const auto counters = policy_->programs().sandbox().read_counters(policy_->slot(interface));
+        return counters ? counters->packets[SG_IN][reason] + counters->packets[SG_OUT][reason] : 0;
     }
     void wait(std::uint64_t milliseconds) { now_ += milliseconds; }
 
