@@ -114,8 +114,8 @@ SG_GLOBAL int sg_judge_frame(sg_context* context, struct sg_packet* packet, __u3
     }
     const int ready = (flags & SG_IF_READY) != 0;
     enum sg_reason reason = (enum sg_reason)sg_parse(context, packet, direction);
-    if (reason != SG_REASON_NONE) {
-        return reason;
+    if (reason != SG_REASON_NONE) { /* a frame that could be parsed has its sender checked by sg_exempt */
+        return ready && sg_source_mac_wrong(config, direction, packet->source_mac) ? SG_REASON_SOURCE_MAC : reason;
     }
     reason = (enum sg_reason)sg_exempt(context, packet, interface_slot, direction, generation);
     if (reason != SG_REASON_NONE) {

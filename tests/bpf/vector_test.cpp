@@ -18,9 +18,6 @@ namespace {
 using nlohmann::json;
 
 const std::map<std::string, std::string> kKnownGaps = {
-    {"P-063", "service endpoints (SG-6.1) are configured from issue 4 on"},
-    {"P-065", "service endpoints (SG-6.1) are configured from issue 4 on"},
-    {"P-067", "service endpoints (SG-6.1) are configured from issue 4 on"},
     {"P-072", "membership is matched by address; no port identity is carried (SG-4.23, ARCHITECTURE.md)"},
     {"Q-011", "ICMP errors of tracked flows: issue 5"},
     {"Q-012", "ICMP errors of tracked flows: issue 5"},
@@ -31,7 +28,7 @@ const std::map<std::string, std::string> kKnownGaps = {
 class World {
 public:
     explicit World(TestPrograms::Mode mode) : state_(vector_state(vector_file())) {
-        auto policy = LivePolicy::make(state_, small_capacities(), mode);
+        auto policy = LivePolicy::make(state_, small_capacities(), mode, vector_host(vector_file()));
         if (!policy) {
             ADD_FAILURE() << policy.error().message;
             return;

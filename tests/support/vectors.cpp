@@ -196,6 +196,18 @@ State vector_state(const json& file) {
     return state;
 }
 
+HostPolicy vector_host(const json& file) {
+    HostPolicy policy;
+    for (const json& from : file.at("config").at("unfiltered")) {
+        if (!from.contains("port")) {
+            continue;  // ARP, neighbour discovery: always there
+        }
+        policy.services.push_back({"*", prefix(from.at("cidr")), protocol_number(from.at("protocol")),
+                                   from.at("port").get<std::uint16_t>(), true, true, from.value("what", "")});
+    }
+    return policy;
+}
+
 bool apply_action(State& state, const json& file, const json& action) {
     const std::string op = action.at("op");
     if (op == "remove_rule") {

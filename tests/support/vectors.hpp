@@ -9,6 +9,7 @@
 
 #include <sgbpf/state.hpp>
 
+#include "model/host_config.hpp"
 #include "support/packet.hpp"
 
 namespace sgbpf::test {
@@ -18,6 +19,9 @@ const nlohmann::json& vector_file();
 
 // The world of the file. Groups are keyed "VPC/alias", everything else by alias.
 State vector_state(const nlohmann::json& file);
+
+// The service endpoints of the file's `unfiltered`.
+HostPolicy vector_host(const nlohmann::json& file);
 
 // Carries out one action of a sequence on the state. False: an action this version cannot express.
 bool apply_action(State& state, const nlohmann::json& file, const nlohmann::json& action);
