@@ -127,7 +127,7 @@ Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access
         return unexpected(std::move(error));
     }
     work.timing.parse_ms = elapsed_ms(start);
-    work.plan.input = input_report(*parsed);
+    work.plan.input = input_report(*parsed, parts.host.policy);
     if (!parsed->ok()) {
         return {};
     }
@@ -256,14 +256,14 @@ Result<void> carry_out_plan(const Engine::Parts& parts, const ApplyOptions& opti
 }
 
 // Unprivileged diff: against the file of what was applied.
-Result<Plan> diff_with_applied(const std::string& file, const Store* store) {
+Result<Plan> diff_with_applied(const std::string& file, const Store* store, const HostPolicy& host) {
     auto parsed = parse_state_file(file);
     if (!parsed) {
         return unexpected(parsed.error());
     }
     Plan plan;
     plan.compared_with_kernel = false;
-    plan.input = input_report(*parsed);
+    plan.input = input_report(*parsed, host);
     if (!parsed->ok()) {
         return plan;
     }
@@ -287,7 +287,7 @@ Result<Plan> diff_with_applied(const std::string& file, const Store* store) {
 
 Result<Plan> Engine::diff(const std::string& file) {
     if (parts_->datapath == nullptr) {
-        return diff_with_applied(file, parts_->store);
+        return diff_with_applied(file, parts_->store, parts_->host.policy);
     }
     Prepared work;
     if (auto prepared = prepare(*parts_, file, Access::kRead, false, work); !prepared) {

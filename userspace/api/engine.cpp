@@ -10,6 +10,7 @@
 #include "base/strings.hpp"
 #include "compiler/compile.hpp"
 #include "image/image.hpp"
+#include "model/services.hpp"
 
 namespace sgbpf {
 
@@ -28,13 +29,18 @@ double elapsed_ms(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
-InputReport input_report(const ParsedState& parsed) {
+InputReport input_report(const ParsedState& parsed, const HostPolicy& host) {
     InputReport report;
     for (const Diagnostic& error : parsed.errors) {
         report.errors.push_back(error.to_string());
     }
     for (const Diagnostic& warning : parsed.warnings) {
         report.warnings.push_back(warning.to_string());
+    }
+    if (parsed.ok()) {
+        for (std::string& warning : services_without_vpc(host.services, parsed.state)) {
+            report.warnings.push_back(std::move(warning));
+        }
     }
     return report;
 }
@@ -159,7 +165,7 @@ Result<CheckReport> Engine::check(const std::string& file, bool with_image) {
         return unexpected(parsed.error());
     }
     CheckReport report;
-    report.input = input_report(*parsed);
+    report.input = input_report(*parsed, parts_->host.policy);
     if (!parsed->ok()) {
         return report;
     }

@@ -58,8 +58,8 @@ struct Engine::Parts {
 // Milliseconds since `start`.
 double elapsed_ms(std::chrono::steady_clock::time_point start);
 
-// Diagnostics as lines.
-InputReport input_report(const ParsedState& parsed);
+// Diagnostics as lines; also of host settings that do not fit the state.
+InputReport input_report(const ParsedState& parsed, const HostPolicy& host);
 
 // "; did you mean web0?" material: names of all interfaces.
 std::vector<std::string> interface_names(const State& state);

@@ -231,20 +231,21 @@ void finish(Context& context, Printer& printer, const Result<ReplaySummary>& sum
 // Null after saying why: loads the programs.
 std::unique_ptr<Replayer> make_replayer(Context& context, const Arguments& arguments) {
     // The answers are the same on every machine: the host's own settings count only when they are named.
-    Capacities capacities;
+    HostConfig settings;
     if (!context.options.host_config.empty()) {
         const HostConfig* host = context.host_settings();
         if (host == nullptr) {
             return nullptr;
         }
-        capacities = host->capacities;
+        settings = *host;
     }
     if (!context.env.lacks_privilege.empty()) {
         context.fail(kExitKernel, context.env.lacks_privilege);
         return nullptr;
     }
-    auto replayer = Replayer::make(
-        {.capacities = capacities, .programs = arguments.program == "xdp" ? ObjectKind::kXdp : ObjectKind::kTc});
+    auto replayer = Replayer::make({.capacities = settings.capacities,
+                                    .programs = arguments.program == "xdp" ? ObjectKind::kXdp : ObjectKind::kTc,
+                                    .host = settings.policy});
     if (!replayer) {
         context.fail(replayer.error());
         return nullptr;

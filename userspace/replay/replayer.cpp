@@ -24,8 +24,8 @@ constexpr std::uint64_t kMaxUnsweptMs = std::uint64_t{6} * 24 * 3600 * 1000;
 }  // namespace
 
 Replayer::Replayer(const Options& options, std::unique_ptr<Sandbox> sandbox)
-    : capacities_(options.capacities), sandbox_(std::move(sandbox)), now_ms_(kStartMs), swept_until_ms_(kStartMs),
-      full_pass_ms_(kStartMs) {}
+    : capacities_(options.capacities), host_(options.host), sandbox_(std::move(sandbox)), now_ms_(kStartMs),
+      swept_until_ms_(kStartMs), full_pass_ms_(kStartMs) {}
 
 Result<std::unique_ptr<Replayer>> Replayer::make(const Options& options) {
     auto sandbox = Sandbox::load({.capacities = options.capacities, .kind = options.programs});
@@ -37,7 +37,7 @@ Result<std::unique_ptr<Replayer>> Replayer::make(const Options& options) {
 
 Result<void> Replayer::apply(State state) {
     assign_ids(state, state_ ? &*state_ : nullptr, ids_);
-    auto next = compile({state, image_, capacities_});
+    auto next = compile({state, image_, capacities_, nullptr, 0, &host_});
     if (!next) {
         return unexpected(std::move(next).error());
     }

@@ -15,6 +15,7 @@
 
 #include "datapath/sandbox.hpp"
 #include "image/image.hpp"
+#include "model/host_config.hpp"
 #include "model/ids.hpp"
 
 namespace sgbpf {
@@ -40,6 +41,7 @@ public:
     struct Options {
         Capacities capacities;
         ObjectKind programs = ObjectKind::kTc;
+        HostPolicy host;
     };
     // Errors: no privilege, or a kernel that refuses the programs.
     static Result<std::unique_ptr<Replayer>> make(const Options& options);
@@ -67,6 +69,7 @@ private:
     Result<void> sweep(std::uint64_t now_ms, std::uint64_t slices);
 
     Capacities capacities_;
+    HostPolicy host_;
     std::unique_ptr<Sandbox> sandbox_;
     CountingIds ids_;
     std::optional<State> state_;

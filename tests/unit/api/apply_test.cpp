@@ -288,6 +288,22 @@ TEST(Check, CountsAndNeedsNoKernelAndNoStore) {
     EXPECT_EQ(engine.check(directory.file("s.yaml"), true)->image, report->image) << "the same text each time";
 }
 
+// host.yaml may be the same on every host of a fleet: a VPC that is not here is said, not refused.
+TEST(Apply, AServiceOfAVpcThatTheStateLacksIsAWarning) {
+    Host host;
+    host.config.policy.services = {{"prd", Prefix::parse("10.0.0.2/32")->prefix, kUdp, 53, true, true, ""}};
+    auto applied = host.apply(state_text());
+    ASSERT_TRUE(applied) << applied.error().message;
+    EXPECT_TRUE(applied->committed);
+    ASSERT_EQ(applied->plan.input.warnings.size(), 1U);
+    EXPECT_EQ(applied->plan.input.warnings.front(),
+              "host.yaml: services[0].vpc: the state has no VPC prd; did you mean prod?; "
+              "udp 10.0.0.2 port 53 of VPC prd stays filtered");
+    const auto checked = host.engine->check(host.directory.write("s.yaml", state_text()), false);
+    ASSERT_TRUE(checked) << checked.error().message;
+    EXPECT_EQ(checked->input.warnings, applied->plan.input.warnings);
+}
+
 TEST(Apply, AttachesInTheRoleOfTheFile) {
     Host host;
     host.kernel.device_list[0].kind = "";  // a physical NIC, which no workload has
