@@ -216,7 +216,7 @@ struct FlushRow {
     std::uint64_t removed;
 };
 
-TEST_F(FlowTable, FlushTakesWhatWasAskedFor) {
+TEST_F(FlowTable, SG_5_26_FlushTakesWhatWasAskedFor) {
     const auto fill = [this] {
         ASSERT_TRUE(policy_->flush_all());
         establish(kStart, 1001);

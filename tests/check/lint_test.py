@@ -82,6 +82,18 @@ class LintRules(unittest.TestCase):
         self.assert_caught("length", "a.cpp", long_text)
         self.assert_accepted("length", "a.cpp", SPDX + "// Long because it is one table.\n" + long_text)
 
+    def test_statements_need_a_test_or_a_reason(self):
+        table = "tests/bpf/statements.md"
+        reason = "a reason that is long enough"
+        rows = [f"| SG-{one} | {reason} |" for one in lint.wanted_statements()]
+        test = "TEST_P(A, SG_5_1_SG_5_2_Holds) {}\n"
+        without = [row for row in rows if not row.startswith(("| SG-5.1 |", "| SG-5.2 |"))]
+        self.assertEqual(self.findings("statements", table, "\n".join(without), [("tests/bpf/a.cpp", test)]), [])
+        self.assertEqual(len(self.findings("statements", table, "\n".join(without))), 2)
+        self.assertEqual(len(self.findings("statements", table, "\n".join(rows), [("tests/bpf/a.cpp", test)])), 2)
+        self.assert_caught("statements", table, "\n".join([*rows, f"| SG-1.1 | {reason} |"]))
+        self.assertEqual(len(self.findings("statements", table, "\n".join([*rows[1:], "| SG-5.1 | no |"]))), 2)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """House rules that a program can check (ARCHITECTURE.md, "Layers"); one finding per line, exit 1.
 
-    lint.py RULE [ROOT]     RULE: format, layering, spdx, paths, length
+    lint.py RULE [ROOT]     RULE: format, layering, spdx, paths, length, statements
 
 Every rule has a test that plants a violation: tests/check/lint_test.py.
 """
@@ -44,6 +44,11 @@ BPF_MAY_INCLUDE = re.compile(r"^(sgbpf/abi/[\w.]+|linux/[\w./]+|bpf/bpf_(helpers
 # The one header that makes the pure halves compile for the host as well.
 BPF_HOST_ADAPTER = "bpf/compiler.h"
 BPF_LIBBPF = ("bpf/bpf_helpers.h", "bpf/bpf_endian.h")
+# Statements of the specification that have a test of their own: section, first, last (5.53 to 5.61: fragments).
+STATEMENTS = (("5", 1, 52), ("5", 62, 65), ("6", 1, 10))
+STATEMENT_TESTS = "tests/bpf"
+STATEMENT_TABLE = "tests/bpf/statements.md"
+TEST_NAME = re.compile(r"TEST(?:_[FP])?\(\s*\w+,\s*(\w+)\)")
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^">]+)[">]')
 
 
@@ -168,12 +173,41 @@ def check_length(root):
     return findings
 
 
+def wanted_statements():
+    return [f"{section}.{number}" for section, first, last in STATEMENTS for number in range(first, last + 1)]
+
+
+def check_statements(root):
+    """Every statement of STATEMENTS is in the name of a test in STATEMENT_TESTS or in its table of exceptions."""
+    tests, table = {}, {}
+    for path in files(root):
+        if path.startswith(STATEMENT_TESTS + "/") and path.endswith(".cpp"):
+            for name in TEST_NAME.findall(text_of(root, path)):
+                tests.update({f"{a}.{b}": path for a, b in re.findall(r"SG_(\d+)_(\d+)", name)})
+    findings = []
+    for number, line in enumerate(text_of(root, STATEMENT_TABLE).splitlines(), 1):
+        row = re.match(r"\| SG-(\d+\.\d+) \| (.{20,}) \|$", line)
+        if row:
+            table[row[1]] = number
+        elif line.startswith("| SG-"):
+            findings.append(f"{STATEMENT_TABLE}:{number}: not `| SG-x.y | reason |`")
+    for statement in wanted_statements():
+        if statement not in tests and statement not in table:
+            findings.append(f"{STATEMENT_TESTS}:1: SG-{statement} is in no test's name and not in {STATEMENT_TABLE}")
+        if statement in tests and statement in table:
+            findings.append(f"{STATEMENT_TABLE}:{table[statement]}: SG-{statement} has a test: {tests[statement]}")
+    findings += [f"{STATEMENT_TABLE}:{number}: SG-{one} is not asked for"
+                 for one, number in table.items() if one not in wanted_statements()]
+    return findings
+
+
 RULES = {
     "format": check_format,
     "layering": check_layering,
     "spdx": check_spdx,
     "paths": check_paths,
     "length": check_length,
+    "statements": check_statements,
 }
 
 
