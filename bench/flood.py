@@ -38,7 +38,8 @@ capacities: {{flows: {flows}}}
 """
 TALKERS = 50  # connections of b that stay open
 PAUSE_S = 0.005  # between new connections of b
-DEADLINE_S = 0.9  # below the first retransmission of a SYN: one that was dropped is a failure
+DEADLINE_S = 10.0
+SLOW_S = 0.9  # below the first retransmission of a SYN
 
 
 def run(*command):
@@ -127,13 +128,26 @@ class Rig:
         return sent - (self.counted("a0").get("tracked", 0) - before), sent
 
 
+def dropped(reasons):
+    """Packets of an interface that sgbpf refused."""
+    return sum(packets for reason, packets in reasons.items() if reason not in ("rule", "tracked", "unfiltered"))
+
+
+def softnet_drops():
+    """Packets that found a CPU's receive queue full: they never came to a filter, or came after it."""
+    with open("/proc/net/softnet_stat", encoding="ascii") as file:
+        return sum(int(line.split()[1], 16) for line in file)
+
+
 def open_beside(until, results):
     """New connections of b, one after another."""
     while time.monotonic() < until:
         results["new"] += 1
         try:
+            begin = time.monotonic()
             with socket.create_connection(("10.9.2.2", 7), timeout=DEADLINE_S) as connection:
-                results["slowest"] = max(results["slowest"], talk(connection))
+                talk(connection)
+            results["times"].append(time.monotonic() - begin)
         except OSError:
             results["failed"] += 1
         time.sleep(PAUSE_S)
@@ -147,7 +161,8 @@ def flood(rig):
     serve_echo()
     talkers = [socket.create_connection(("10.9.2.2", 7), timeout=DEADLINE_S) for _ in range(TALKERS)]
     before = rig.counted("a0")
-    results = {"new": 0, "failed": 0, "slowest": 0.0}
+    refused, overrun = dropped(rig.counted("b0")), softnet_drops()
+    results = {"new": 0, "failed": 0, "times": []}
     sender = rig.send("flood", options.seconds, processor=os.cpu_count() - 1)
     began = time.monotonic()
     until = began + options.seconds - 0.5
@@ -172,12 +187,15 @@ def flood(rig):
     print(f"connections of a: {during} of {probes} segments lost during the flood, {after} of {sent} after it")
     print(f"connections of b, open before: {len(silent)} of {TALKERS} lost in {rounds} rounds; "
           f"slowest answer {max(waits) * 1000:.1f} ms")
-    print(f"connections of b, new: {results['failed']} of {results['new']} failed; "
-          f"slowest answer {results['slowest'] * 1000:.1f} ms")
+    refused = dropped(rig.counted("b0")) - refused
+    print(f"connections of b, new: {results['failed']} of {results['new']} failed, {refused} of their packets refused by "
+          f"sgbpf; slowest {max(results['times']) * 1000:.0f} ms, "
+          f"{sum(time > SLOW_S for time in results['times'])} above {SLOW_S} s")
+    print(f"receive queues that overran (the kernel's, any device): {softnet_drops() - overrun}")
     full = drops.get("opening-limit", 0) > 0
     if not full:
         print("the opening tier was never full: the flood says nothing")
-    return 0 if full and not (missing or during or after or silent or results["failed"]) else 1
+    return 0 if full and not (missing or during or after or silent or results["failed"] or refused) else 1
 
 
 def main():
