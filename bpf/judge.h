@@ -162,6 +162,8 @@ SG_GLOBAL int sg_judge_tracked(sg_context* context, struct sg_packet* packet, __
      */
     const int settled = flow->epoch == config->epoch;
     const int resets = (packet->tcp_flags & SG_TCP_RST) != 0;
+    /* Rules that go look alive until their commit is complete: asked before they are, a look then is not the last. */
+    const int looked = !settled && !resets && (config->kill_since == 0 || !sg_commit_runs());
     if (!settled && !resets && !sg_flow_goes_on(packet, flow, word, config, outcome->generation)) {
         if (!sg_config.dry_run) {
             sg_flow_reap(slot, word);
@@ -188,7 +190,7 @@ SG_GLOBAL int sg_judge_tracked(sg_context* context, struct sg_packet* packet, __
         return SG_REASON_TRACKED;
     }
     sg_flow_touch(flow, from_opener, packet->length, now);
-    if (!settled && !resets && !sg_config.dry_run) {
+    if (looked && !sg_config.dry_run) {
         SG_WRITE(flow->epoch,
                  config->epoch); /* the second look, and the source/dest check, were of this configuration */
     }

@@ -158,6 +158,12 @@ SG_INLINE __u64 sg_generation(void) {
     return control ? SG_READ(control->generation) : 0;
 }
 
+/* Is a commit under way, or waiting for its confirmation? */
+SG_INLINE int sg_commit_runs(void) {
+    const struct sg_control* control = sg_control_record();
+    return control && SG_READ(control->pending) != 0;
+}
+
 /* The configuration of an interface at a generation, or NULL. */
 SG_INLINE const struct sg_interface_config* sg_interface_at(__u32 slot, __u64 generation) {
     const struct sg_interface* interface = bpf_map_lookup_elem(&sg_interfaces, &slot);

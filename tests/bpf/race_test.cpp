@@ -1,157 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Two CPUs at the same flow (issue 4): no wrong verdict, no duplicate, no leak. Each case runs for
-// SGBPF_RACE_SECONDS, 2 when unset; tests/README.md names the longer runs. `tc`: both directions by the tc programs;
-// `xdp`: inbound by XDP and outbound by tc, as for role host.
-#include <gtest/gtest.h>
-
-#include <bpf/bpf.h>
-#include <linux/bpf.h>
-
-#include <array>
-#include <atomic>
-#include <optional>
-
-#include "support/flow_invariants.hpp"
-#include "support/live_policy.hpp"
-#include "support/packet.hpp"
-#include "support/state_builder.hpp"
-#include "support/two_cpus.hpp"
+// Races of packets with packets, commits and everything; those with the sweeper: race_sweeper_test.cpp.
+#include "race_fixture.hpp"
 
 namespace sgbpf::test {
 namespace {
-
-constexpr std::uint64_t kSecond = 1000;  // ticks are milliseconds here
-constexpr std::uint64_t kStart = 1'000'000;
-
-class Race : public testing::TestWithParam<TestPrograms::Mode> {
-protected:
-    void make(const State& state, std::uint32_t flows = 1024) {
-        Capacities capacities = small_capacities();
-        capacities.flows = flows;
-        auto policy = LivePolicy::make(alone(state, flows), capacities, GetParam());
-        ASSERT_TRUE(policy) << policy.error().message << policy.error().detail;
-        policy_ = std::move(*policy);
-        policy_->programs().sandbox().share();
-        at(kStart);
-    }
-    // The whole table is interface a's.
-    static State alone(State state, std::uint32_t flows) {
-        state.interfaces.at("a").tracking.max_flows = flows;
-        state.interfaces.at("a").tracking.max_opening = flows;
-        return state;
-    }
-    static StateBuilder world() {
-        StateBuilder builder;
-        builder.vpc("v").group("v/g").interface("a", {"v/g"}, {"10.0.1.10", "2001:db8:a:1::10"});
-        return builder;
-    }
-    static StateBuilder inbound_web() { return world().allow("v/g", SG_IN, kTcp, 80, 80, "192.0.2.0/24"); }
-
-    [[nodiscard]] bool xdp() const { return GetParam() == TestPrograms::Mode::kTestXdp; }
-    TestPrograms& programs() { return policy_->programs(); }
-    // The clock of every program.
-    void at(std::uint64_t now) {
-        now_ = now;
-        programs().prepare(policy_->slot("a"), now);
-    }
-    // That of the sweeper alone, with XDP: as on a CPU that read its clock later.
-    void sweeper_at(std::uint64_t now) { programs().sandbox().tc().test().now = now; }
-    void sweep() {
-        static const Bytes kNothing(64);
-        bpf_test_run_opts options{};
-        options.sz = sizeof(options);
-        options.data_in = kNothing.data();
-        options.data_size_in = static_cast<std::uint32_t>(kNothing.size());
-        options.repeat = 1;
-        ASSERT_EQ(bpf_prog_test_run_opts(programs().program_fd("sg_sweep_once"), &options), 0);
-    }
-    // Whatever is in the table is long over.
-    void start_again() {
-        at(now_ + 1'000'000 * kSecond);
-        sweep();  // looks at every record: there are few
-    }
-    [[nodiscard]] int program(unsigned direction) {
-        return programs().program_fd(direction == SG_IN ? (xdp() ? "sg_xdp_in" : "sg_tc_in") : "sg_tc_out");
-    }
-    bool tcp(unsigned direction, std::uint64_t flow, int flags) {
-        const auto port = static_cast<std::uint16_t>(1024 + flow % 50000);
-        const auto bits = static_cast<std::uint8_t>(flags);
-        return shoot(direction, direction == SG_IN
-                                    ? Bytes(Ethernet{} / Ipv4{.source = "192.0.2.7", .destination = "10.0.1.10"} /
-                                            Tcp{.from = port, .to = 80, .flags = bits})
-                                    : Bytes(Ethernet{} / Ipv4{.source = "10.0.1.10", .destination = "192.0.2.7"} /
-                                            Tcp{.from = 80, .to = port, .flags = bits}));
-    }
-    bool shoot(unsigned direction, const Bytes& frame) {
-        bpf_test_run_opts options{};
-        options.sz = sizeof(options);
-        options.data_in = frame.data();
-        options.data_size_in = static_cast<std::uint32_t>(frame.size());
-        options.repeat = 1;
-        if (bpf_prog_test_run_opts(program(direction), &options) != 0) {
-            ADD_FAILURE() << "test run";
-        }
-        const bool by_xdp = xdp() && direction == SG_IN;
-        return options.retval == (by_xdp ? std::uint32_t{XDP_PASS} : static_cast<std::uint32_t>(-1));
-    }
-    // The flow of a port, if there is one record of it; fails if there are more.
-    std::optional<sg_flow> flow(std::uint64_t number) {
-        const auto port = static_cast<std::uint16_t>(1024 + number % 50000);
-        std::optional<sg_flow> found;
-        for (const sg_flow& one : programs().live_flows()) {
-            if (one.key.remote_port == static_cast<__be16>(port << 8 | port >> 8)) {
-                EXPECT_FALSE(found) << "two records of one key";
-                found = one;
-            }
-        }
-        return found;
-    }
-    std::uint64_t counted(sg_reason reason) {
-        const auto counters = programs().sandbox().read_counters(policy_->slot("a"));
-        return counters ? counters->packets[SG_IN][reason] + counters->packets[SG_OUT][reason] : 0;
-    }
-    // "reason: packets" of everything that was dropped, for messages.
-    std::string drops() {
-        const auto counters = programs().sandbox().read_counters(policy_->slot("a"));
-        std::string text;
-        for (unsigned reason = SG_REASON_NO_RULE; counters && reason < SG_REASON_MAX; ++reason) {
-            const std::uint64_t packets = counters->packets[SG_IN][reason] + counters->packets[SG_OUT][reason];
-            text += packets == 0 ? "" : " " + std::to_string(reason) + ": " + std::to_string(packets);
-        }
-        return "dropped, by reason:" + text;
-    }
-    void report(const char* what, std::uint64_t rounds, std::uint64_t first_won = 0) {
-        std::printf("%s: %llu rounds, %llu won by the first CPU, %llu flow-busy\n", what,
-                    static_cast<unsigned long long>(rounds), static_cast<unsigned long long>(first_won),
-                    static_cast<unsigned long long>(counted(SG_REASON_FLOW_BUSY)));
-        EXPECT_GT(rounds, 10u) << "too few to say anything";
-    }
-    // How often a recount of the sweeper found another number than the counter's: never, unless a count is lost.
-    std::uint64_t corrections() {
-        std::uint64_t corrected = 0;
-        for (const std::uint32_t slot : {std::uint32_t{0}, policy_->slot("a")}) {
-            sg_account account{};
-            bpf_map_lookup_elem(programs().map_fd("sg_accounts"), &slot, &account);
-            corrected += account.corrected;
-        }
-        return corrected;
-    }
-    void TearDown() override {
-        if (policy_) {
-            EXPECT_EQ(corrections(), 0u);
-            EXPECT_EQ(flow_table_faults(programs()), "");
-            start_again();
-            EXPECT_EQ(programs().live_flows().size(), 0u);
-            EXPECT_EQ(flow_table_faults(programs()), "");
-        }
-    }
-
-    std::unique_ptr<LivePolicy> policy_;
-    std::uint64_t now_ = 0;
-};
-
-// Every this many rounds the table is emptied by the clock and held against the invariants.
-constexpr std::uint64_t kSeries = 500;
 
 TEST_P(Race, SynAndSynAckAtOnce) {
     make(inbound_web());
@@ -235,43 +87,6 @@ TEST_P(Race, CrossingSynsMakeOneConnection) {
     report("crossing SYNs", rounds);
 }
 
-// With two clocks, which only XDP programs beside the sweeper have.
-class SweeperRace : public Race {};
-
-// The sweeper's clock is up to a second ahead of that of the CPU with the packet: a refresh always wins.
-TEST_P(SweeperRace, ARefreshIsNeverSweptAway) {
-    make(inbound_web());
-    constexpr std::uint64_t kFlows = 8;
-    constexpr std::uint64_t kIdle = 432000 * kSecond;
-    std::string wrong;
-    for (std::uint64_t one = 0; one < kFlows; ++one) {
-        ASSERT_TRUE(tcp(SG_IN, one, kSyn) && tcp(SG_OUT, one, kSyn | kAck) && tcp(SG_IN, one, kAck));
-    }
-    const std::uint64_t tracked = counted(SG_REASON_TRACKED);
-    const auto rounds = run_rounds({.before =
-                                        [&](std::uint64_t /*round*/) {
-                                            at(now_ + kIdle);  // each flow's last moment
-                                            sweeper_at(now_ + kSecond);
-                                        },
-                                    .first = [&](std::uint64_t /*round*/) { sweep(); },
-                                    .second =
-                                        [&](std::uint64_t /*round*/) {
-                                            for (std::uint64_t one = 0; one < kFlows; ++one) {
-                                                tcp(SG_IN, one, kAck | kPsh);
-                                            }
-                                        },
-                                    .after =
-                                        [&](std::uint64_t /*round*/) {
-                                            if (programs().live_flows().size() != kFlows) {
-                                                wrong = "a refreshed flow was swept away";
-                                            }
-                                            return wrong.empty();
-                                        }});
-    EXPECT_EQ(wrong, "");
-    EXPECT_EQ(counted(SG_REASON_TRACKED) - tracked, rounds * kFlows) << "each packet belonged to its flow";
-    report("sweeper against refresh", rounds);
-}
-
 // A SYN on a tuple that has expired, while the sweeper takes the old record away.
 TEST_P(Race, AnExpiredTupleIsUsedAgainWhileItIsSwept) {
     make(inbound_web());
@@ -295,127 +110,6 @@ TEST_P(Race, AnExpiredTupleIsUsedAgainWhileItIsSwept) {
     EXPECT_EQ(refused, counted(SG_REASON_FLOW_BUSY)) << drops();
     EXPECT_LE(refused, rounds / 100 + 1);
     report("reuse against sweeper", rounds);
-}
-
-// The last segment of a handshake while the sweeper takes the opening record away. One of them wins.
-TEST_P(SweeperRace, PromotionAgainstReaping) {
-    make(inbound_web(), 4);
-    std::string wrong;
-    std::uint64_t reaped = 0;
-    bool swept = false;
-    TwoCpus work;
-    work.before = [&](std::uint64_t round) {
-        if (!tcp(SG_IN, round, kSyn) || !tcp(SG_OUT, round, kSyn | kAck)) {
-            wrong = "the flow does not open";
-        }
-        at(now_ + 60 * kSecond);  // its last moment
-        sweeper_at(now_ + kSecond + 1);
-    };
-    work.first = [&](std::uint64_t /*round*/) { sweep(); };
-    work.second = [&](std::uint64_t round) { tcp(SG_IN, round, kAck); };
-    work.after = [&](std::uint64_t round) {
-        const auto left = flow(round);
-        if (left && SG_WORD_STATE(left->word) != SG_FLOW_ESTABLISHED) {
-            wrong += "neither promoted nor reaped";
-        }
-        swept = !left;
-        reaped += swept ? 1 : 0;
-        wrong += flow_table_faults(programs());
-        start_again();
-        return wrong.empty();
-    };
-    work.first_won = [&] { return swept; };
-    const auto rounds = run_rounds(work);
-    EXPECT_EQ(wrong, "");
-    report("promotion against reaping", rounds, reaped);
-}
-
-// A table of one record, which changes hands while the other CPU holds it: what is meant for the old flow must
-// not touch the new one.
-TEST_P(SweeperRace, ARecordGivenToAnotherFlowIsNotTouchedByPacketsOfTheFirst) {
-    make(inbound_web(), 2);  // slot 0 is never used
-    std::string wrong;
-    std::uint64_t handed_over = 0;
-    bool swept = false;
-    TwoCpus work;
-    work.before = [&](std::uint64_t round) {
-        if (!tcp(SG_IN, 2 * round, kSyn)) {
-            wrong = "the first flow does not open";
-        }
-        at(now_ + 120 * kSecond);  // its last moment
-        sweeper_at(now_ + kSecond + 1);
-    };
-    work.first = [&](std::uint64_t round) {
-        sweep();
-        tcp(SG_IN, 2 * round + 1, kSyn);
-    };
-    work.second = [&](std::uint64_t round) { tcp(SG_IN, 2 * round, kRst); };
-    work.after = [&](std::uint64_t round) {
-        const auto first = flow(2 * round);
-        const auto second = flow(2 * round + 1);
-        if (first && SG_WORD_STATE(first->word) != SG_FLOW_RESET) {
-            wrong += "the first flow was neither closed nor swept";
-        }
-        if (second && (SG_WORD_STATE(second->word) != SG_FLOW_SYN_SENT || second->packets[0] != 1)) {
-            wrong += "the second flow is not as it was opened";
-        }
-        if (first.has_value() == second.has_value()) {
-            wrong += "one record, but not one flow";
-        }
-        swept = second.has_value();
-        handed_over += swept ? 1 : 0;
-        wrong += flow_table_faults(programs());
-        start_again();
-        return wrong.empty();
-    };
-    work.first_won = [&] { return swept; };
-    const auto rounds = run_rounds(work);
-    EXPECT_EQ(wrong, "");
-    report("a record changes hands", rounds, handed_over);
-}
-
-// The same with the flow's own tuple: deleted and inserted again between the other CPU's lookup and its write.
-TEST_P(SweeperRace, AFlowOpenedAgainStartsAtTheBeginning) {
-    make(inbound_web(), 2);
-    std::string wrong;
-    std::uint64_t before = 0;
-    std::uint64_t reopened = 0;
-    bool swept = false;
-    TwoCpus work;
-    work.before = [&](std::uint64_t round) {
-        if (!tcp(SG_IN, round, kSyn) || !tcp(SG_OUT, round, kSyn | kAck)) {
-            wrong = "the flow does not open";
-        }
-        before = flow(round).value_or(sg_flow{}).word;
-        at(now_ + 60 * kSecond);  // its last moment
-        sweeper_at(now_ + kSecond + 1);
-    };
-    work.first = [&](std::uint64_t round) {
-        sweep();
-        if (!tcp(SG_IN, round, kSyn)) {
-            wrong = "it does not open again";
-        }
-    };
-    work.second = [&](std::uint64_t round) { tcp(SG_IN, round, kAck); };
-    work.after = [&](std::uint64_t round) {
-        const auto left = flow(round);
-        if (!left) {
-            wrong += "no flow";
-            return false;
-        }
-        swept = SG_WORD_INCARNATION(left->word) != SG_WORD_INCARNATION(before);
-        if (SG_WORD_STATE(left->word) != (swept ? SG_FLOW_SYN_SENT : SG_FLOW_ESTABLISHED)) {
-            wrong += "state " + std::to_string(SG_WORD_STATE(left->word)) + (swept ? " of a new flow" : " of the old");
-        }
-        reopened += swept ? 1 : 0;
-        wrong += flow_table_faults(programs());
-        start_again();
-        return wrong.empty();
-    };
-    work.first_won = [&] { return swept; };
-    const auto rounds = run_rounds(work);
-    EXPECT_EQ(wrong, "");
-    report("a flow opened again", rounds, reopened);
 }
 
 // Commits that take its rule away and bring it back, beside the traffic of a tracked flow and of one that no
@@ -448,6 +142,102 @@ TEST_P(Race, CommitsNeitherStopATrackedFlowNorAdmitAnother) {
     EXPECT_EQ(admitted, 0u);
     std::printf("%llu commits\n", static_cast<unsigned long long>(commits));
     report("commits against traffic", packets);
+}
+
+// Both CPUs open flows at the interface's caps: neither is ever passed, and what was refused is not counted.
+TEST_P(Race, CapsAreNeverPassed) {
+    State state = inbound_web();
+    make(state);
+    state = alone(state, 1024);
+    constexpr std::uint32_t kMost = 20;
+    constexpr std::uint32_t kOpening = 12;
+    state.interfaces.at("a").tracking.max_flows = kMost;
+    state.interfaces.at("a").tracking.max_opening = kOpening;
+    state.interfaces.at("a").tracking.reserved = 5;
+    ASSERT_TRUE(policy_->commit(state));
+    std::string wrong;
+    const auto burst = [&](unsigned who, std::uint64_t round) {
+        for (std::uint64_t one = 0; one < 16; ++one) {
+            const std::uint64_t number = round * 32 + one * 2 + who;
+            if (tcp(SG_IN, number, kSyn) && one % 2 == 0) {
+                tcp(SG_OUT, number, kSyn | kAck);
+                tcp(SG_IN, number, kAck);
+            }
+        }
+    };
+    std::uint64_t full = 0;
+    TwoCpus work;
+    work.first = [&](std::uint64_t round) { burst(0, round); };
+    work.second = [&](std::uint64_t round) { burst(1, round); };
+    work.after = [&](std::uint64_t /*round*/) {
+        wrong += flow_table_faults(programs());
+        std::uint32_t opening = 0;
+        const auto flows = programs().live_flows();
+        for (const sg_flow& one : flows) {
+            opening += SG_WORD_TIER(one.word) == SG_TIER_OPENING ? 1 : 0;
+        }
+        if (flows.size() > kMost || opening > kOpening) {
+            wrong += std::to_string(flows.size()) + " flows, " + std::to_string(opening) + " of them opening";
+        }
+        full += flows.size() == kMost || opening == kOpening ? 1 : 0;
+        start_again();
+        return wrong.empty();
+    };
+    const auto rounds = run_rounds(work);
+    EXPECT_EQ(wrong, "");
+    EXPECT_EQ(full, rounds) << "32 openings fill one cap or the other";
+    report("caps", rounds);
+}
+
+// `recheck` and `kill`, with the rule taken away and brought back, beside both directions of a flow. Once a commit
+// without the rule has returned, no packet of the flow passes; with the rule, a new connection works.
+TEST_P(Race, RevocationAgainstTraffic) {
+    for (const Revocation how : {Revocation::kRecheck, Revocation::kKill}) {
+        SCOPED_TRACE(how == Revocation::kRecheck ? "recheck" : "kill");
+        const auto with_mode = [&](State state) {
+            state.interfaces.at("a").tracking.revocation = how;
+            return alone(std::move(state), 1024);
+        };
+        const State with = with_mode(inbound_web());
+        const State without = with_mode(world());
+        policy_.reset();
+        make(with);
+        std::string wrong;
+        TwoCpus work;
+        work.before = [&](std::uint64_t round) {
+            if (!policy_->commit(with) || !tcp(SG_IN, round, kSyn) || !tcp(SG_OUT, round, kSyn | kAck) ||
+                !tcp(SG_IN, round, kAck)) {
+                wrong += "a new connection does not work";
+            }
+        };
+        std::atomic<bool> revoked = false;
+        work.first = [&](std::uint64_t /*round*/) {
+            if (!policy_->commit(without)) {
+                wrong += "commit";
+            }
+            revoked = true;
+        };
+        work.second = [&](std::uint64_t round) {
+            while (!revoked) {
+                tcp(SG_OUT, round, kAck | kPsh);
+                tcp(SG_IN, round, kAck | kPsh);
+            }
+        };
+        work.after = [&](std::uint64_t round) {
+            revoked = false;
+            if (tcp(SG_OUT, round, kAck | kPsh) || tcp(SG_IN, round, kAck | kPsh)) {
+                wrong += "a packet of a revoked flow passed";
+            }
+            if (flow(round)) {
+                wrong += "its record is still there";
+            }
+            wrong += flow_table_faults(programs());
+            return wrong.empty();
+        };
+        const auto rounds = run_rounds(work);
+        EXPECT_EQ(wrong, "");
+        report("revocation", rounds);
+    }
 }
 
 // Everything at once on few tuples and a small table, which is often full. Some flows are protected: they are
@@ -514,10 +304,7 @@ TEST_P(Race, AnythingAtOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, Race, testing::Values(TestPrograms::Mode::kTest, TestPrograms::Mode::kTestXdp),
-                         [](const auto& one) { return one.param == TestPrograms::Mode::kTest ? "tc" : "xdp"; });
-
-INSTANTIATE_TEST_SUITE_P(Programs, SweeperRace, testing::Values(TestPrograms::Mode::kTestXdp),
-                         [](const auto& /*one*/) { return "xdp"; });
+                         race_case);
 
 }  // namespace
 }  // namespace sgbpf::test
