@@ -307,8 +307,9 @@ protected:
 };
 
 const Bytes kFirst = Ethernet{} / Ipv4{.source = "192.0.2.7", .destination = "10.0.1.10"} / Tcp{.from = 1, .to = 80};
-const Bytes kSynAck = Ethernet{} / Ipv4{.source = "10.0.1.10", .destination = "192.0.2.7"} /
-                      Tcp{.from = 80, .to = 1, .flags = kSyn | kAck};
+const Ethernet kGuest{.source = "52:54:00:12:34:56"};  // of state_text
+const Bytes kSynAck =
+    kGuest / Ipv4{.source = "10.0.1.10", .destination = "192.0.2.7"} / Tcp{.from = 80, .to = 1, .flags = kSyn | kAck};
 const Bytes kOthers = Ethernet{} / Ipv4{.source = "192.0.2.7", .destination = "192.0.2.8"} / Tcp{};
 const std::string kOpened = "PASS rule sgr-00000000000000080 syn-sent";
 const std::string kAnswered = "PASS tracked sgr-00000000000000080 syn-received";
@@ -330,7 +331,7 @@ TEST_F(Captures, GoTheWayTheirEndsTell) {
 
 TEST_F(Captures, GoTheWayTheyAreTold) {
     const Answers answers = replay(pcap_head(kLinkEthernet) + pcap_packet(1, kOthers), {.direction = SG_OUT});
-    EXPECT_EQ(answers.packets, (std::vector<std::string>{"1 out DROP source-dest-check - -"}));
+    EXPECT_EQ(answers.packets, (std::vector<std::string>{"1 out DROP source-mac - -"}));
 }
 
 // What a tap receives is what the guest sends: which end the flags are of shows from packets with both.
@@ -343,7 +344,7 @@ TEST_F(Captures, FlagsAreThoseOfTheTapOrOfTheGuest) {
             Pcapng().packet(1, kFirst, in).packet(2, kSynAck, out).packet(3, kOthers, out).packet(4, kOthers).text();
         const Answers answers = replay(bytes);
         ASSERT_EQ(answers.packets.size(), 3u);
-        EXPECT_EQ(answers.packets[2], "3 out DROP source-dest-check - -");  // spoofed: only its flags tell
+        EXPECT_EQ(answers.packets[2], "3 out DROP source-mac - -");  // spoofed: only its flags tell
         EXPECT_EQ(answers.summary.unknown_direction, 1u);
         EXPECT_EQ(answers.summary.captured_at, tap ? CapturedAt::kTap : CapturedAt::kGuest);
         // Told otherwise, the flags are believed.

@@ -389,9 +389,9 @@ void WhyTest::run_seed(std::uint32_t seed, LivePolicy& policy) {
             const Judged dry = ask(policy, packet, now_);
             const PacketResult real =
                 policy.programs().run(packet.direction, policy.slot(packet.interface), packet.frame, now_);
+            ASSERT_EQ(dry.outcome.reason, real.outcome.reason);
             ASSERT_EQ(dry.passed, real.pass);
             ASSERT_EQ(dry.code, real.code);
-            ASSERT_EQ(dry.outcome.reason, real.outcome.reason);
             ASSERT_EQ(dry.outcome.rule, real.outcome.rule);
             ASSERT_EQ(dry.outcome.stage, real.outcome.stage);
             ASSERT_EQ(dry.outcome.tracking, real.outcome.tracking);

@@ -124,8 +124,8 @@ SG_ABI_OFFSET(struct sg_account, bucket, 64);
 /*
  * Besides the interfaces' addresses (scope = interface slot) the tries sg_locals4/6 hold, by scope:
  *   SG_SCOPE_ALWAYS_TRACK(slot)               peers whose flows are never untracked (SG-5.19); value 1
- *   SG_SCOPE_SERVICE(vpc, protocol, port)     service endpoints that groups never filter (SG-6.4); value: SG_SERVICE_WAY
- * bits: of requests to the endpoint (SG_OUT) and of what it sends (SG_IN). Port 0: ICMP, any protocol
+ *   SG_SCOPE_SERVICE(vpc, protocol, port)     service endpoints that groups never filter (SG-6.4); value:
+ * SG_SERVICE_WAY bits: of requests to the endpoint (SG_OUT) and of what it sends (SG_IN). Port 0: ICMP, any protocol
  */
 #define SG_SCOPE_ALWAYS_TRACK(slot) (0x40000000u | (slot))
 enum sg_service_protocol { SG_SERVICE_TCP = 0, SG_SERVICE_UDP, SG_SERVICE_ICMP, SG_SERVICE_ANY };
