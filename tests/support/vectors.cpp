@@ -249,6 +249,14 @@ bool apply_action(State& state, const json& file, const json& action) {
         }
         return true;
     }
+    if (op == "set_config" && action.at("set").contains("tracking_limit_per_interface")) {
+        const std::uint32_t limit = action.at("set").at("tracking_limit_per_interface");
+        for (auto& [name, interface] : state.interfaces) {
+            interface.tracking.max_flows = limit;
+            interface.tracking.max_opening = limit + 1;  // unanswered or not is not what the vectors ask
+        }
+        return true;
+    }
     return false;
 }
 
