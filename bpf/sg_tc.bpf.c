@@ -79,22 +79,39 @@ int sg_sweep_once(struct __sk_buff* skb) {
 
 #define SG_REQUEST_OFFSET 14 /* behind an Ethernet header, which test runs want */
 
-/* Removes the flows that a struct sg_flush describes, from first_slot on, `slots` at a time. */
+/* Ends the flow of a record if it still is the one of that incarnation. Returns 1 if it was ended. */
+SG_INLINE int sg_reap_one(__u32 slot, __u32 incarnation) {
+    for (int i = 0; i < SG_TRANSITION_TRIES; i++) { /* a packet of the flow may change the word meanwhile */
+        const struct sg_flow* flow = sg_flow_at(slot);
+        if (!flow) {
+            return 0;
+        }
+        const __u64 word = SG_READ(flow->word);
+        if (SG_WORD_INCARNATION(word) != incarnation || !sg_flow_is_live(SG_WORD_STATE(word))) {
+            return 0;
+        }
+        if (sg_flow_reap(slot, word)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Ends the flows that a struct sg_reap_request names. */
 SEC("tc")
-int sg_flush(struct __sk_buff* skb) {
-    struct sg_flush_pass pass = {};
-    if (bpf_skb_load_bytes(skb, SG_REQUEST_OFFSET, &pass.what, sizeof(pass.what)) < 0) {
+int sg_reap(struct __sk_buff* skb) {
+    __u32 head[2]; /* count, removed */
+    if (bpf_skb_load_bytes(skb, SG_REQUEST_OFFSET, head, sizeof(head)) < 0) {
         return -1;
     }
-    const __u32 slots = sg_config.flow_slots;
-    const __u32 first = pass.what.first_slot;
-    const __u32 left = first < slots ? slots - first : 0;
-    const __u32 count = pass.what.slots < left ? pass.what.slots : left;
-    pass.first_slot = first;
-    bpf_loop(count, sg_flush_one, &pass, 0);
-    pass.what.first_slot = first + count;
-    pass.what.removed += pass.removed;
-    return (int)bpf_skb_store_bytes(skb, SG_REQUEST_OFFSET, &pass.what, sizeof(pass.what), 0);
+    for (__u32 i = 0; i < SG_REAP_ITEMS && i < head[0]; i++) {
+        __u32 item[2]; /* slot, incarnation */
+        if (bpf_skb_load_bytes(skb, SG_REQUEST_OFFSET + 8 + i * 8, item, sizeof(item)) < 0) {
+            return -1;
+        }
+        head[1] += sg_reap_one(item[0], item[1]);
+    }
+    return (int)bpf_skb_store_bytes(skb, SG_REQUEST_OFFSET, head, sizeof(head), 0);
 }
 
 /* Writes {jiffies, boot-time ns} behind the Ethernet header: the clock of the flow records. */

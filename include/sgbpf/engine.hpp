@@ -213,6 +213,7 @@ struct FlowsReport {
 
 struct FlowQuery {
     std::string interface;
+    std::string group;  // of the interfaces that carry it: name, or VPC/NAME; empty = any
     std::optional<Prefix> peer;
     std::optional<Protocol> protocol;
     std::string state;  // name of a flow state; empty = any

@@ -24,7 +24,7 @@ static_assert(kPlain<sg_prefix4> && kPlain<sg_prefix6> && kPlain<sg_set_key>);
 static_assert(kPlain<sg_ports> && kPlain<sg_class> && kPlain<sg_interval> && kPlain<sg_rule_ref>);
 static_assert(kPlain<sg_policy> && kPlain<sg_rule> && kPlain<sg_rule_counters>);
 static_assert(kPlain<sg_interface_config> && kPlain<sg_interface> && kPlain<sg_binding>);
-static_assert(kPlain<sg_flow_key> && kPlain<sg_flow> && kPlain<sg_account> && kPlain<sg_flush> &&
+static_assert(kPlain<sg_flow_key> && kPlain<sg_flow> && kPlain<sg_account> && kPlain<sg_reap_request> &&
               kPlain<sg_reap_request>);
 static_assert(kPlain<sg_counters> && kPlain<sg_config> && kPlain<sg_test>);
 

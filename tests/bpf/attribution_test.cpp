@@ -208,10 +208,7 @@ TEST_F(Attribution, ARuleSlotThatIsGivenToAnotherRuleStartsAtZero) {
         ASSERT_EQ(counts(id), Counts{});
         ASSERT_EQ(named("192.0.2.7", 80), rule_id(id));
         ASSERT_EQ(counts(id).packets, 1u);
-        sg_flush all{};
-        all.family = SG_FAMILIES;
-        all.any_protocol = 1;
-        ASSERT_TRUE(sandbox_->flush_flows(all));
+        ASSERT_TRUE(sandbox_->flush_flows({}));
     }
 }
 

@@ -212,7 +212,7 @@ TEST_F(FlowTable, RequestToAGroupAddressGivesNoRightToAnswer) {  // SG-5.65
 
 struct FlushRow {
     const char* name;
-    sg_flush what;
+    FlowFilter what;
     std::uint64_t removed;
 };
 
@@ -224,27 +224,27 @@ TEST_F(FlowTable, SG_5_26_FlushTakesWhatWasAskedFor) {
         ASSERT_EQ(out(Ethernet{} / Ipv4{.source = "10.0.1.10", .destination = "192.0.2.53"} / Udp{.to = 53}),
                   SG_REASON_RULE);
     };
-    const auto what = [](std::uint8_t family, std::uint8_t bits, std::uint8_t last, int protocol, std::uint16_t slot) {
-        sg_flush flush{};
-        flush.slots = small_capacities().flows;
-        flush.family = family;
-        flush.remote_bits = bits;
-        const std::uint8_t address[] = {192, 0, 2, last};
-        std::memcpy(flush.remote, address, sizeof(address));
-        flush.any_protocol = protocol < 0;
-        flush.protocol = static_cast<__u8>(protocol);
-        flush.interface_slot = slot;
-        return flush;
+    const auto peer = [](const char* text) {
+        FlowFilter filter;
+        filter.peer = Prefix::parse(text)->prefix;
+        return filter;
     };
-    const auto slot = static_cast<std::uint16_t>(policy_->slot("a"));
+    const auto at = [](std::uint32_t slot) {
+        FlowFilter filter;
+        filter.interface_slot = slot;
+        return filter;
+    };
+    FlowFilter tcp;
+    tcp.protocol = kTcp;
+    const std::uint32_t slot = policy_->slot("a");
     const FlushRow rows[] = {
-        {"everything", what(SG_FAMILIES, 0, 0, -1, 0), 3},
-        {"the interface", what(SG_FAMILIES, 0, 0, -1, slot), 3},
-        {"another interface", what(SG_FAMILIES, 0, 0, -1, static_cast<std::uint16_t>(slot + 1)), 0},
-        {"one peer", what(SG_IPV4, 32, 53, -1, 0), 1},
-        {"a prefix", what(SG_IPV4, 27, 0, -1, 0), 2},
-        {"a prefix of the other family", what(SG_IPV6, 0, 0, -1, 0), 0},
-        {"a protocol", what(SG_FAMILIES, 0, 0, 6, 0), 2},
+        {"everything", {}, 3},
+        {"the interface", at(slot), 3},
+        {"another interface", at(slot + 1), 0},
+        {"one peer", peer("192.0.2.53/32"), 1},
+        {"a prefix", peer("192.0.2.0/27"), 2},
+        {"a prefix of the other family", peer("::/0"), 0},
+        {"a protocol", tcp, 2},
     };
     for (const FlushRow& row : rows) {
         SCOPED_TRACE(row.name);

@@ -250,9 +250,15 @@ Result<void> FakeDatapath::reset_counters(const std::vector<std::uint32_t>& rule
     return {};
 }
 
-Result<std::uint64_t> FakeDatapath::flush_flows(const sg_flush& what) {
+Result<std::uint64_t> FakeDatapath::reap_flows(const std::vector<FlowRef>& flows) {
+    reaped.insert(reaped.end(), flows.begin(), flows.end());
+    return flows.size();
+}
+
+Result<std::uint64_t> FakeDatapath::flush_flows(const FlowFilter& what) {
     flushes.push_back(what);
-    return std::uint64_t{0};
+    const auto found = read_flows(what);
+    return reap_flows(found->refs);
 }
 
 Result<std::vector<Judged>> FakeDatapath::try_image(const MapImage& image, const Capacities& capacities,

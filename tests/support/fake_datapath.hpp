@@ -27,8 +27,9 @@ public:
     std::size_t edits_written = 0;
     std::size_t grace_periods = 0;
     bool opened = false;
-    bool pinned = false;  // something was ever created
-    std::vector<sg_flush> flushes;
+    bool pinned = false;              // something was ever created
+    std::vector<FlowFilter> flushes;  // what was asked
+    std::vector<FlowRef> reaped;
     std::optional<Error> next_attach_error;
     std::vector<std::string> next_ladder;  // of the next attach()
     std::vector<std::uint64_t> reserves;   // told to set_reserved_flows, in order
@@ -79,7 +80,8 @@ public:
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
     Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
                                 const std::vector<std::uint32_t>& interface_slots) override;
-    Result<std::uint64_t> flush_flows(const sg_flush& what) override;
+    Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override;
+    Result<std::uint64_t> flush_flows(const FlowFilter& what) override;
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
     Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
                                           const std::vector<DryRun>& packets) override;

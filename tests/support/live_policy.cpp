@@ -71,11 +71,7 @@ std::string LivePolicy::rule_id(const PacketResult& result) const {
 }
 
 Result<std::uint64_t> LivePolicy::flush_all() {
-    sg_flush all{};
-    all.slots = capacities_.flows;
-    all.family = SG_FAMILIES;
-    all.any_protocol = 1;
-    return programs_->sandbox().flush_flows(all);
+    return programs_->sandbox().flush_flows({});
 }
 
 }  // namespace sgbpf::test

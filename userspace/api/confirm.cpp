@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <ctime>
-#include <set>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -26,34 +25,12 @@ namespace {
 
 // Flows that only the undone commit admitted: the slots they name are free in `kept` and will be given away.
 Result<void> end_its_flows(Datapath& datapath, const MapImage& kept) {
-    auto flows = datapath.read_flows({});
-    if (!flows) {
-        return unexpected(flows.error());
-    }
-    std::set<std::uint32_t> rules;
-    std::set<std::uint16_t> interfaces;
-    for (const sg_flow& flow : flows->flows) {
-        if (kept.interface_at(flow.key.interface_slot) == nullptr) {
-            interfaces.insert(flow.key.interface_slot);
-        } else if (kept.rule_id(flow.rule).empty()) {
-            rules.insert(flow.rule);
-        }
-    }
-    sg_flush what{};
-    what.family = SG_FAMILIES;
-    what.any_protocol = 1;
-    for (const std::uint16_t slot : interfaces) {
-        what.interface_slot = slot;
-        if (auto flushed = datapath.flush_flows(what); !flushed) {
-            return unexpected(flushed.error());
-        }
-    }
-    what.interface_slot = 0;
-    for (const std::uint32_t rule : rules) {
-        what.rule = rule;
-        if (auto flushed = datapath.flush_flows(what); !flushed) {
-            return unexpected(flushed.error());
-        }
+    FlowFilter what;
+    what.choose = [&](const sg_flow& flow) {
+        return kept.interface_at(flow.key.interface_slot) == nullptr || kept.rule_id(flow.rule).empty();
+    };
+    if (auto ended = datapath.flush_flows(what); !ended) {
+        return unexpected(ended.error());
     }
     return {};
 }

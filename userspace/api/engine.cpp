@@ -100,10 +100,8 @@ Result<const Interface*> Engine::Parts::interface_named(const HostState& host_st
 }
 
 Result<std::uint64_t> Engine::Parts::flush_slot(std::uint32_t slot) const {
-    sg_flush what{};
-    what.interface_slot = static_cast<__u16>(slot);
-    what.family = SG_FAMILIES;
-    what.any_protocol = 1;
+    FlowFilter what;
+    what.interface_slot = slot;
     return datapath->flush_flows(what);
 }
 

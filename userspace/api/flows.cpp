@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -118,18 +119,60 @@ Result<std::optional<__u8>> state_named(const std::string& name) {
     return std::optional<__u8>{*state};
 }
 
-}  // namespace
+// Slots of the interfaces that carry a group.
+Result<std::set<std::uint32_t>> slots_with_group(const HostState& host, const std::string& name) {
+    std::set<std::uint32_t> carriers;
+    std::vector<std::string> keys;
+    if (host.applied) {
+        for (const auto& [key, group] : host.applied->state.groups) {
+            if (key == name || group.name == name) {
+                keys.push_back(key);
+            }
+        }
+    }
+    if (keys.empty()) {
+        return unexpected(make_error(ErrorCode::kNotFound, fmt::format("no group {} in the applied state; `sgbpf show "
+                                                                       "groups` names them",
+                                                                       printable(name))));
+    }
+    if (keys.size() > 1) {
+        return unexpected(make_error(ErrorCode::kInvalid, fmt::format("{} VPCs have a group {}: write one of {}",
+                                                                      keys.size(), name, fmt::join(keys, ", "))));
+    }
+    const auto slots = interface_slots(host.image);
+    for (const auto& [interface_name, interface] : host.applied->state.interfaces) {
+        const bool carries =
+            std::find(interface.groups.begin(), interface.groups.end(), keys.front()) != interface.groups.end();
+        if (const auto slot = slots.find(interface.id); carries && slot != slots.end()) {
+            carriers.insert(slot->second);
+        }
+    }
+    return carriers;
+}
 
-Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
+// For the journal: "web0 group db peer 192.0.2.0/24".
+std::string query_text(const FlowQuery& query) {
+    std::vector<std::string> words;
+    const auto add = [&](const char* key, const std::string& value) {
+        if (!value.empty()) {
+            words.push_back(key + value);
+        }
+    };
+    add("", query.interface);
+    add("group ", query.group);
+    add("peer ", query.peer ? query.peer->to_string() : "");
+    add("protocol ", query.protocol ? protocol_text(*query.protocol) : "");
+    add("rule ", query.rule);
+    return words.empty() ? "all" : fmt::format("{}", fmt::join(words, " "));
+}
+
+// What a query selects, without its limits.
+Result<FlowFilter> filter_of(const Engine::Parts& parts, const HostState& host, const FlowQuery& query) {
     auto state = state_named(query.state);
     if (!state) {
         return unexpected(state.error());
     }
-    auto host = parts_->load_loaded();
-    if (!host) {
-        return unexpected(host.error());
-    }
-    auto slot = slot_of(*parts_, *host, query.interface);
+    auto slot = slot_of(parts, host, query.interface);
     if (!slot) {
         return unexpected(slot.error());
     }
@@ -138,16 +181,40 @@ Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
     filter.peer = query.peer;
     filter.protocol = query.protocol;
     filter.state = *state;
-    filter.limit = query.limit;
-    filter.time_limit = std::chrono::seconds(query.seconds);
     if (!query.rule.empty()) {
-        filter.rule = host->image.rule_slot(query.rule);
+        filter.rule = host.image.rule_slot(query.rule);
         if (!filter.rule) {
             return unexpected(make_error(ErrorCode::kNotFound, fmt::format("no rule {} is loaded or was; `sgbpf show "
                                                                            "rules` names them",
                                                                            printable(query.rule))));
         }
     }
+    if (!query.group.empty()) {
+        auto carriers = slots_with_group(host, query.group);
+        if (!carriers) {
+            return unexpected(carriers.error());
+        }
+        filter.choose = [carriers = std::move(*carriers)](const sg_flow& flow) {
+            return carriers.contains(flow.key.interface_slot);
+        };
+    }
+    return filter;
+}
+
+}  // namespace
+
+Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
+    auto host = parts_->load_loaded();
+    if (!host) {
+        return unexpected(host.error());
+    }
+    auto selected = filter_of(*parts_, *host, query);
+    if (!selected) {
+        return unexpected(selected.error());
+    }
+    FlowFilter filter = std::move(*selected);
+    filter.limit = query.limit;
+    filter.time_limit = std::chrono::seconds(query.seconds);
     auto snapshot = parts_->datapath->read_flows(filter);
     if (!snapshot) {
         return unexpected(snapshot.error());
@@ -174,25 +241,13 @@ Result<std::uint64_t> Engine::flush_flows(const FlowQuery& query) {
     if (!host) {
         return unexpected(host.error());
     }
-    auto slot = slot_of(*parts_, *host, query.interface);
-    if (!slot) {
-        return unexpected(slot.error());
+    auto filter = filter_of(*parts_, *host, query);
+    if (!filter) {
+        return unexpected(filter.error());
     }
-    sg_flush what{};
-    what.interface_slot = static_cast<__u16>(slot->value_or(0));
-    what.family = SG_FAMILIES;
-    if (query.peer) {
-        what.family = static_cast<__u8>(query.peer->family());
-        what.remote_bits = query.peer->length;
-        std::memcpy(what.remote, query.peer->address.bytes.data(), sizeof(what.remote));
-    }
-    what.any_protocol = query.protocol && *query.protocol != kAllProtocols ? 0 : 1;
-    what.protocol = what.any_protocol != 0 ? 0 : static_cast<__u8>(*query.protocol);
-    auto removed = parts_->datapath->flush_flows(what);
+    auto removed = parts_->datapath->flush_flows(*filter);
     if (removed) {
-        parts_->journal(caller_text(),
-                        fmt::format("flows flush {}{}: {}", query.interface,
-                                    query.peer ? " peer " + query.peer->to_string() : "", counted(*removed, "flow")),
+        parts_->journal(caller_text(), fmt::format("flows flush {}: {}", query_text(query), counted(*removed, "flow")),
                         to_hex(host->control.digest), nullptr);
     }
     return removed;

@@ -16,6 +16,7 @@ constexpr int kMost = 1'000'000'000;
 
 struct Arguments {
     std::string interface;
+    std::string group;
     std::string peer;
     std::string protocol;
     std::string state;
@@ -26,6 +27,7 @@ struct Arguments {
 
 bool read_query(Context& context, const Arguments& arguments, FlowQuery& query) {
     query.interface = arguments.interface;
+    query.group = arguments.group;
     query.state = arguments.state;
     query.rule = arguments.rule;
     query.limit = arguments.limit;
@@ -108,8 +110,11 @@ void flush(Context& context, const Arguments& arguments, bool all) {
     if (!read_query(context, arguments, query)) {
         return;
     }
-    if (!all && query.interface.empty() && !query.peer && !query.protocol) {
-        context.fail(kExitBadInput, "which flows? name --interface, --peer or --protocol, or say --all");
+    const bool names_some =
+        !query.interface.empty() || !query.group.empty() || !query.rule.empty() || query.peer || query.protocol;
+    if (!all && !names_some) {
+        context.fail(kExitBadInput,
+                     "which flows? name --interface, --group, --peer, --protocol or --rule, or say --all");
         return;
     }
     Engine* engine = context.engine(Needs::kChange);
@@ -133,8 +138,10 @@ void flush(Context& context, const Arguments& arguments, bool all) {
 
 void add_selection(CLI::App& command, Arguments& arguments) {
     command.add_option("--interface", arguments.interface, "Name in the state file");
+    command.add_option("--group", arguments.group, "Of every interface that carries this group");
     command.add_option("--peer", arguments.peer, "Address or prefix of the remote end");
     command.add_option("--protocol", arguments.protocol, "tcp, udp, icmp, icmpv6 or a number");
+    command.add_option("--rule", arguments.rule, "Admitted by this rule (sgr-...)");
 }
 
 }  // namespace
@@ -144,7 +151,6 @@ void add_show_flows(CLI::App& show_command, Context& context) {
     CLI::App* command = show_command.add_subcommand("flows", "Live tracked flows, and why they are tracked");
     add_selection(*command, *arguments);
     command->add_option("--state", arguments->state, "established, syn-sent, udp-stream ...");
-    command->add_option("--rule", arguments->rule, "Admitted by this rule (sgr-...)");
     command->add_option("--limit", arguments->limit, "At most so many (1000); 0 = all")->check(CLI::Range(0, kMost));
     command->add_option("--seconds", arguments->seconds, "Look at most that long (10); 0 = to the end")
         ->check(CLI::Range(0, kMost));
@@ -163,7 +169,8 @@ void add_flows_commands(CLI::App& app, Context& context) {
         flows->add_subcommand("flush", "Forget tracked flows: their next packet is judged by the rules");
     add_selection(*command, *arguments);
     command->add_flag("--all", *all, "Every flow of the host");
-    command->footer("Example:\n  sgbpf flows flush --interface web0 --peer 192.0.2.0/24");
+    command->footer(
+        "Examples:\n  sgbpf flows flush --interface web0 --peer 192.0.2.0/24\n  sgbpf flows flush --group db");
     command->callback([&context, arguments, all] { flush(context, *arguments, *all); });
 }
 

@@ -36,7 +36,7 @@ _sgbpf() {
         detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes --force $globals" -- "$word") ;;
         remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;
         monitor) mapfile -t COMPREPLY < <(compgen -W "--interface --drops --all --direction --peer --protocol --port --reason --count --seconds $globals" -- "$word") ;;
-        flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --peer --protocol --all $globals" -- "$word") ;;
+        flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --group --peer --protocol --rule --all $globals" -- "$word") ;;
         replay) mapfile -t COMPREPLY < <(compgen -f -W "--interface --direction --captured-at --program --quiet $globals" -- "$word") ;;
         why)
             if [[ $word == -* ]]; then
@@ -53,7 +53,7 @@ _sgbpf() {
             if ((COMP_CWORD == 2)); then
                 mapfile -t COMPREPLY < <(compgen -W "rules flows maps counters policies interfaces groups prefix-lists" -- "$word")
             elif [[ $noun == flows ]]; then
-                mapfile -t COMPREPLY < <(compgen -W "--interface --peer --protocol --state --rule --limit --seconds $globals" -- "$word")
+                mapfile -t COMPREPLY < <(compgen -W "--interface --group --peer --protocol --state --rule --limit --seconds $globals" -- "$word")
             else
                 mapfile -t COMPREPLY < <(compgen -W "$names $globals" -- "$word")
             fi

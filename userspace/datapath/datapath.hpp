@@ -97,15 +97,22 @@ struct FlowFilter {
     std::optional<Prefix> peer;
     std::optional<Protocol> protocol;
     std::optional<bool> established_only;
-    std::optional<std::uint32_t> flow_slot;  // only this record
-    std::optional<std::uint8_t> state;       // enum sg_flow_state
-    std::optional<std::uint32_t> rule;       // slot of the rule that admitted it
-    std::size_t limit = 0;                   // 0 = all
-    std::chrono::milliseconds time_limit{};  // stops looking after that; 0 = never
+    std::optional<std::uint32_t> flow_slot;      // only this record
+    std::optional<std::uint8_t> state;           // enum sg_flow_state
+    std::optional<std::uint32_t> rule;           // slot of the rule that admitted it
+    std::function<bool(const sg_flow&)> choose;  // asked last; none = all
+    std::size_t limit = 0;                       // 0 = all
+    std::chrono::milliseconds time_limit{};      // stops looking after that; 0 = never
+};
+// One flow: with another incarnation the record is another's.
+struct FlowRef {
+    std::uint32_t slot = 0;
+    std::uint32_t incarnation = 0;
 };
 struct FlowSnapshot {
     std::vector<sg_flow> flows;
-    std::uint64_t now = 0;  // ticks, to tell ages
+    std::vector<FlowRef> refs;  // of each
+    std::uint64_t now = 0;      // ticks, to tell ages
     std::uint32_t ticks_per_second = 0;
     std::uint64_t live = 0;    // matching, also those beyond the limit
     unsigned looked_at = 100;  // percent of the table; less: the time was over
@@ -207,7 +214,10 @@ public:
     // meanwhile, and the flows of the interface slots were flushed.
     virtual Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
                                         const std::vector<std::uint32_t>& interface_slots) = 0;
-    virtual Result<std::uint64_t> flush_flows(const sg_flush& what) = 0;  // how many were removed
+    // Ends these flows, unless they ended meanwhile. Returns how many.
+    virtual Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) = 0;
+    // Reads and ends, until none is left of those that were there.
+    virtual Result<std::uint64_t> flush_flows(const FlowFilter& what) = 0;
     // Judges packets, in order, by the programs of this binary on the maps in force, now. Writes no map.
     virtual Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) = 0;
     // Judges packets by the programs of this binary on maps of their own that hold `image`: what it would do,

@@ -11,8 +11,6 @@ namespace sgbpf {
 namespace {
 
 constexpr std::size_t kEthernetHeader = 14;
-// Records one test run looks at: about 1 ms of a CPU, with softirqs off.
-constexpr std::uint32_t kFlushSlots = 65536;
 constexpr std::size_t kRecordsPerClock = 4096;
 
 bool covers(const Prefix& prefix, const std::uint8_t* address) {
@@ -64,7 +62,10 @@ bool matches(const sg_flow& flow, const FlowFilter& filter) {
                         !covers(*filter.peer, &flow.key.remote[0]))) {
         return false;
     }
-    return !filter.established_only || !*filter.established_only || is_established(flow);
+    if (filter.established_only && *filter.established_only && !is_established(flow)) {
+        return false;
+    }
+    return !filter.choose || filter.choose(flow);
 }
 
 Result<FlowSnapshot> read_flow_records(Tree& tree, const FlowFilter& filter) {
@@ -94,6 +95,8 @@ Result<FlowSnapshot> read_flow_records(Tree& tree, const FlowFilter& filter) {
         ++snapshot.live;
         if (filter.limit == 0 || snapshot.flows.size() < filter.limit) {
             snapshot.flows.push_back(*flow);
+            const std::size_t slot = filter.flow_slot.value_or(static_cast<std::uint32_t>(i));
+            snapshot.refs.push_back({static_cast<std::uint32_t>(slot), SG_WORD_INCARNATION(flow->word)});
         }
     }
     return snapshot;
@@ -111,34 +114,31 @@ Result<std::uint64_t> count_live_flows(Tree& tree) {
     return live;
 }
 
-Result<std::uint64_t> flush_flow_records(Tree& tree, const sg_flush& what) {
-    auto object = load_on(tree, "sg_flush");
+Result<std::uint64_t> reap_flow_records(Tree& tree, const std::vector<FlowRef>& flows) {
+    auto object = load_on(tree, "sg_reap");
     if (!object) {
         return unexpected(object.error());
     }
-    const std::uint32_t capacity = tree.map(HostMap::kFlows).max_entries();
-    sg_flush request = what;
-    request.first_slot = 0;
-    request.slots = kFlushSlots;
-    request.removed = 0;
-    std::vector<std::byte> frame(kEthernetHeader + sizeof(request));
-    while (request.first_slot < capacity) {
-        const std::uint32_t before = request.first_slot;
+    std::uint64_t ended = 0;
+    std::vector<std::byte> frame(kEthernetHeader + sizeof(sg_reap_request));
+    for (std::size_t first = 0; first < flows.size(); first += SG_REAP_ITEMS) {
+        sg_reap_request request{};
+        request.count = static_cast<std::uint32_t>(std::min<std::size_t>(flows.size() - first, SG_REAP_ITEMS));
+        for (std::uint32_t i = 0; i < request.count; ++i) {
+            request.item[i] = {flows[first + i].slot, flows[first + i].incarnation};
+        }
         std::memcpy(&frame[kEthernetHeader], &request, sizeof(request));
-        auto run = run_program(object->program("sg_flush"), "sg_flush", frame);
+        auto run = run_program(object->program("sg_reap"), "sg_reap", frame);
         if (!run) {
             return unexpected(run.error());
         }
-        if (run->verdict == 0 && run->data.size() == frame.size()) {
-            std::memcpy(&request, &run->data[kEthernetHeader], sizeof(request));
+        if (run->verdict != 0 || run->data.size() != frame.size()) {
+            return unexpected(make_error(ErrorCode::kSystem, "end flows: the program failed"));
         }
-        if (request.first_slot <= before) {
-            return unexpected(
-                make_error(ErrorCode::kSystem,
-                           fmt::format("flush flows: the program stopped at slot {} of {}", before, capacity)));
-        }
+        std::memcpy(&request, &run->data[kEthernetHeader], sizeof(request));
+        ended += request.removed;
     }
-    return request.removed;
+    return ended;
 }
 
 }  // namespace sgbpf

@@ -52,6 +52,7 @@ bool is_established(const sg_flow& flow);
 
 Result<std::uint64_t> count_live_flows(Tree& tree);
 
-Result<std::uint64_t> flush_flow_records(Tree& tree, const sg_flush& what);
+// How many were ended: others have ended meanwhile.
+Result<std::uint64_t> reap_flow_records(Tree& tree, const std::vector<FlowRef>& flows);
 
 }  // namespace sgbpf

@@ -78,7 +78,7 @@ Result<Judged> judge_once(Object& object, std::string_view program, const Sandbo
 Result<std::unique_ptr<Sandbox>> Sandbox::load(const Options& options) {
     LibbpfWords::silence();
     Object::Request request;
-    request.programs = {"sg_tc_in", "sg_tc_out", "sg_fill", "sg_sweep_once", "sg_flush"};
+    request.programs = {"sg_tc_in", "sg_tc_out", "sg_fill", "sg_sweep_once", "sg_reap"};
     request.create = options.capacities;
     request.config = sg_config{.abi_version = SG_ABI_VERSION,
                                .ticks_per_second = kTicksPerSecond,

@@ -56,7 +56,7 @@ Result<void> TreeDatapath::set_reserved_flows(std::uint64_t reserved) {
         return unexpected(accounts.error());
     }
     const std::uint64_t slots = (*open_tree)->map(HostMap::kFlows).max_entries() - 1;  // slot 0 is never used
-    const std::uint64_t pool = slots > reserved ? slots - reserved : 0;
+    const std::uint64_t pool = slots > reserved ? slots - reserved : 1;                // 0 would mean: no limit
     __atomic_store_n(&(*accounts)[0].limit, static_cast<std::uint32_t>(pool), __ATOMIC_RELEASE);
     return {};
 }
@@ -216,9 +216,37 @@ Result<std::unique_ptr<EventStream>> TreeDatapath::listen(std::uint16_t what, st
                      : Result<std::unique_ptr<EventStream>>(unexpected(open_tree.error()));
 }
 
-Result<std::uint64_t> TreeDatapath::flush_flows(const sg_flush& what) {
+Result<std::uint64_t> TreeDatapath::reap_flows(const std::vector<FlowRef>& flows) {
     auto open_tree = tree();
-    return open_tree ? flush_flow_records(**open_tree, what) : Result<std::uint64_t>(unexpected(open_tree.error()));
+    return open_tree ? reap_flow_records(**open_tree, flows) : Result<std::uint64_t>(unexpected(open_tree.error()));
+}
+
+Result<std::uint64_t> TreeDatapath::flush_flows(const FlowFilter& what) {
+    // A flow whose record another CPU rewrites is missed by one look. New ones may open all the time.
+    constexpr int kLooks = 3;
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    std::uint64_t ended = 0;
+    for (int look = 0; look < kLooks; ++look) {
+        auto found = read_flow_records(**open_tree, what);
+        if (!found) {
+            return unexpected(found.error());
+        }
+        if (found->refs.empty()) {
+            break;
+        }
+        auto reaped = reap_flow_records(**open_tree, found->refs);
+        if (!reaped) {
+            return unexpected(reaped.error());
+        }
+        ended += *reaped;
+        if (*reaped == found->refs.size()) {
+            break;
+        }
+    }
+    return ended;
 }
 
 }  // namespace sgbpf

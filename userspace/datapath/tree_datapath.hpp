@@ -24,7 +24,8 @@ public:
     Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
                                 const std::vector<std::uint32_t>& interface_slots) override;
     Result<std::unique_ptr<EventStream>> listen(std::uint16_t what, std::uint32_t interface_slot) override;
-    Result<std::uint64_t> flush_flows(const sg_flush& what) override;
+    Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override;
+    Result<std::uint64_t> flush_flows(const FlowFilter& what) override;
 
 protected:
     // The maps, or why there are none.

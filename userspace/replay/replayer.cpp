@@ -50,10 +50,8 @@ Result<void> Replayer::apply(State state) {
     }
     // An interface that left takes its flows with it; its slot may be another's next.
     for (const std::uint32_t slot : next->retired_interfaces) {
-        sg_flush what{};
-        what.interface_slot = static_cast<__u16>(slot);
-        what.family = SG_FAMILIES;
-        what.any_protocol = 1;
+        FlowFilter what;
+        what.interface_slot = slot;
         if (auto flushed = sandbox_->flush_flows(what); !flushed) {
             return unexpected(flushed.error());
         }

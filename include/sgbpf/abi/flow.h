@@ -150,22 +150,6 @@ SG_ABI_OFFSET(struct sg_flow, created, 112);
 #define SG_SECONDS_ICMP 30
 #define SG_SECONDS_OTHER 600
 
-/* What `sg_flush` (BPF_PROG_TEST_RUN) is asked for, as the test packet after 14 bytes of zeros. */
-struct sg_flush {
-    __u32 first_slot;     /* in: where to start; out: where to go on */
-    __u32 slots;          /* in: how many to look at */
-    __u32 removed;        /* out: added to */
-    __u16 interface_slot; /* 0 = any */
-    __u8 family;          /* of `remote`; SG_FAMILIES = any address */
-    __u8 remote_bits;     /* prefix length of `remote` */
-    __u8 remote[16];      /* wire order */
-    __u8 protocol;        /* with any_protocol = 0 */
-    __u8 any_protocol;
-    __u16 pad0;
-    __u32 rule; /* 0 = any */
-};
-SG_ABI_SIZE(struct sg_flush, 40);
-
 /* What `sg_reap` (BPF_PROG_TEST_RUN) is asked for, as the test packet after 14 bytes of zeros: end these flows. */
 #define SG_REAP_ITEMS 256
 struct sg_reap_request {

@@ -70,13 +70,6 @@ protected:
     std::uint32_t now_ = 0;
 };
 
-sg_flush everything() {
-    sg_flush what{};
-    what.family = SG_FAMILIES;
-    what.any_protocol = 1;
-    return what;
-}
-
 TEST_F(FlowTest, ListsWhatFitsAndCountsBeyondTheLimit) {
     for (std::uint8_t host = 1; host <= 9; ++host) {
         add_flow(host % 2 == 0 ? 2 : 1, host, host > 6 ? 1 : 0);
@@ -125,7 +118,7 @@ TEST_F(FlowTest, FlushesByInterfaceByAddressAndAll) {
     for (std::uint8_t host = 1; host <= 9; ++host) {
         add_flow(host % 2 == 0 ? 2 : 1, host);
     }
-    sg_flush what = everything();
+    FlowFilter what;
     what.interface_slot = 2;
     const auto by_interface = datapath_->flush_flows(what);
     ASSERT_TRUE(by_interface) << by_interface.error().message;
@@ -133,21 +126,15 @@ TEST_F(FlowTest, FlushesByInterfaceByAddressAndAll) {
     EXPECT_EQ(datapath_->read_flows({})->live, 5U);
     EXPECT_EQ(indexed(), 5U);
 
-    what = everything();
-    what.family = SG_IPV4;
-    what.remote[0] = 198;
-    what.remote[1] = 51;
-    what.remote[2] = 100;
-    what.remote[3] = 4;
-    what.remote_bits = 30;  // .4 to .7: of these 5 and 7 are left
+    what = {};
+    what.peer = Prefix::parse("198.51.100.4/30")->prefix;  // .4 to .7: of these 5 and 7 are left
     EXPECT_EQ(datapath_->flush_flows(what).value(), 2U);
 
-    what = everything();
-    what.any_protocol = 0;
-    what.protocol = 6;
+    what = {};
+    what.protocol = kTcp;
     EXPECT_EQ(datapath_->flush_flows(what).value(), 0U);
 
-    EXPECT_EQ(datapath_->flush_flows(everything()).value(), 3U);
+    EXPECT_EQ(datapath_->flush_flows({}).value(), 3U);
     EXPECT_EQ(indexed(), 0U);
     EXPECT_EQ(datapath_->read_flows({})->live, 0U);
     // Every slot is on the free list again.
@@ -159,10 +146,22 @@ TEST_F(FlowTest, FlushesByInterfaceByAddressAndAll) {
     EXPECT_EQ(free_slots, small_capacities().flows - 1);
 }
 
+// What was read may have ended, and its record be another flow's, before it is ended.
+TEST_F(FlowTest, EndsOnlyTheFlowThatWasRead) {
+    const std::uint32_t slot = add_flow(1, 1);
+    const std::uint32_t incarnation = SG_WORD_INCARNATION(records_[slot].word);
+    EXPECT_EQ(datapath_->reap_flows({{slot, incarnation + 1}, {0, 0}, {0xffffffffU, 1}}).value(), 0U);
+    EXPECT_EQ(datapath_->read_flows({})->live, 1U);
+    const auto read = datapath_->read_flows({});
+    EXPECT_EQ(datapath_->reap_flows(read->refs).value(), 1U);
+    EXPECT_EQ(datapath_->reap_flows(read->refs).value(), 0U) << "it is gone";
+    EXPECT_EQ(datapath_->read_flows({})->live, 0U);
+}
+
 TEST_F(FlowTest, FlushesARulesFlows) {
     add_flow(1, 1, 0, 7);
     add_flow(1, 2, 0, 8);
-    sg_flush what = everything();
+    FlowFilter what;
     what.rule = 8;
     EXPECT_EQ(datapath_->flush_flows(what).value(), 1U);
     EXPECT_EQ(datapath_->read_flows({})->flows[0].rule, 7U);

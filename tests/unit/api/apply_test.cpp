@@ -188,7 +188,7 @@ TEST(Apply, PrunedInterfacesDropUntilTheyAreDetached) {
     }
     // Its flows are forgotten: the slot may mean another interface later.
     EXPECT_TRUE(std::any_of(host.kernel.flushes.begin(), host.kernel.flushes.end(),
-                            [&](const sg_flush& flush) { return flush.interface_slot == slot; }));
+                            [&](const FlowFilter& flush) { return flush.interface_slot == slot; }));
     EXPECT_FALSE(host.apply(state_text())->plan.differs()) << "nothing is left to ask about";
     auto detached = host.engine->detach("tap-db0", false);
     ASSERT_TRUE(detached) << detached.error().message;

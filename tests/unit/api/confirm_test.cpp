@@ -267,8 +267,8 @@ TEST(Confirm, FlowsOfAnUndoneCommitAreEndedAndItsEpochIsNotUsedAgain) {
     host.kernel.flow_list = {flow};
     host.kernel.roll_back();
     ASSERT_TRUE(host.engine->confirm(false));
-    ASSERT_FALSE(host.kernel.flushes.empty());
-    EXPECT_EQ(host.kernel.flushes.back().rule, flow.rule);
+    ASSERT_EQ(host.kernel.reaped.size(), 1u);
+    EXPECT_EQ(host.kernel.reaped[0].slot, 1u);
     moved.replace(moved.find("10.0.1.11"), 9, "10.0.1.12");
     ASSERT_TRUE(host.apply(moved));
     EXPECT_GT(epoch_of(), undone);

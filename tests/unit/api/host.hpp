@@ -67,12 +67,13 @@ public:
                 continue;
             }
             if ((filter.state && SG_WORD_STATE(flow.word) != *filter.state) ||
-                (filter.rule && flow.rule != *filter.rule)) {
+                (filter.rule && flow.rule != *filter.rule) || (filter.choose && !filter.choose(flow))) {
                 continue;
             }
             ++snapshot.live;
             if (filter.limit == 0 || snapshot.flows.size() < filter.limit) {
                 snapshot.flows.push_back(flow);
+                snapshot.refs.push_back({static_cast<std::uint32_t>(i + 1), SG_WORD_INCARNATION(flow.word)});
             }
         }
         return snapshot;

@@ -244,15 +244,38 @@ TEST(FlushFlows, AsksTheKernelForExactlyWhatWasNamed) {  // SG-5.26
     auto removed = host.engine->flush_flows(query);
     ASSERT_TRUE(removed) << removed.error().message;
     ASSERT_EQ(host.kernel.flushes.size(), 1u);
-    const sg_flush& flush = host.kernel.flushes[0];
-    EXPECT_EQ(flush.interface_slot, web_slot(host));
-    EXPECT_EQ(flush.family, SG_IPV4);
-    EXPECT_EQ(flush.remote_bits, 24);
-    EXPECT_EQ(flush.remote[0], 192);
-    EXPECT_EQ(flush.protocol, 17);
-    EXPECT_EQ(flush.any_protocol, 0);
-    EXPECT_EQ(flush.rule, 0u);
+    const FlowFilter& flush = host.kernel.flushes[0];
+    EXPECT_EQ(flush.interface_slot, std::optional(web_slot(host)));
+    EXPECT_EQ(flush.peer, query.peer);
+    EXPECT_EQ(flush.protocol, std::optional(kUdp));
+    EXPECT_FALSE(flush.rule || flush.state || flush.choose);
     EXPECT_NE(host.file("journal.log").find("flows flush web0 peer 192.0.2.0/24"), std::string::npos);
+}
+
+TEST(FlushFlows, OfAGroupAreThoseOfTheInterfacesThatCarryIt) {  // SG-5.26
+    Host host;
+    host.kernel.device_list.push_back(tap("tap-db0", 13));
+    ASSERT_TRUE(host.apply(state_text(
+        "      - {protocol: tcp, port: 80, cidr: 192.0.2.0/24}\n", "  db: {vpc: prod, description: Databases}\n",
+        "  db0: {vpc: prod, match: {device: tap-db0}, addresses: [10.0.1.20], groups: [db]}\n")));
+    sg_flow of_web{};
+    of_web.key.interface_slot = static_cast<__u16>(web_slot(host));
+    of_web.word = (std::uint64_t{7} << 32) | SG_FLOW_ESTABLISHED;
+    sg_flow of_db = of_web;
+    of_db.key.interface_slot = 3 - of_web.key.interface_slot;
+    host.kernel.flow_list = {of_web, of_db};
+    FlowQuery query;
+    query.group = "web";
+    EXPECT_EQ(host.engine->flush_flows(query).value(), 1u);
+    ASSERT_EQ(host.kernel.reaped.size(), 1u);
+    EXPECT_EQ(host.kernel.reaped[0].slot, 1u);
+    EXPECT_EQ(host.kernel.reaped[0].incarnation, 7u);
+    query.group = "prod/db";
+    EXPECT_EQ(host.engine->flush_flows(query).value(), 1u);
+    EXPECT_EQ(host.kernel.reaped[1].slot, 2u);
+    query.group = "bd";
+    EXPECT_EQ(host.engine->flush_flows(query).error().code, ErrorCode::kNotFound);
+    EXPECT_NE(host.file("journal.log").find("flows flush group web: 1 flow"), std::string::npos);
 }
 
 }  // namespace

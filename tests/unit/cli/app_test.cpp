@@ -278,7 +278,9 @@ TEST(FlowsFlush, SaysHowManyAndRefusesToGuess) {
     const Outcome done = cli.run({"flows", "flush", "--interface", "web0", "--peer", "192.0.2.7"});
     EXPECT_EQ(done.code, 0) << done.err;
     EXPECT_EQ(done.out, "removed 0 flows\n");
-    EXPECT_EQ(cli.host.kernel.flushes.back().remote_bits, 32);
+    EXPECT_EQ(cli.host.kernel.flushes.back().peer->length, 32);
+    EXPECT_EQ(cli.run({"flows", "flush", "--group", "web"}).code, 0);
+    EXPECT_EQ(cli.run({"flows", "flush", "--group", "wbe"}).code, 2);
 }
 
 TEST(Attach, SaysWhichHooksWereRefusedAndWhy) {

@@ -53,7 +53,8 @@ public:
                                 const std::vector<std::uint32_t>& interface_slots) override {
         return kernel_.reset_counters(rule_slots, interface_slots);
     }
-    Result<std::uint64_t> flush_flows(const sg_flush& what) override { return kernel_.flush_flows(what); }
+    Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override { return kernel_.reap_flows(flows); }
+    Result<std::uint64_t> flush_flows(const FlowFilter& what) override { return kernel_.flush_flows(what); }
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override {
         return kernel_.dry_run(packets);
     }
