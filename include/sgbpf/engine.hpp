@@ -87,11 +87,18 @@ struct OperatorSession {
     [[nodiscard]] std::string to_string() const;  // "198.51.100.7:50122 -> :22"
 };
 
+// Flows that a command ended.
+struct FlowsEnded {
+    std::uint64_t flows = 0;
+};
+
 struct ApplyOptions {
     bool require_devices = false;  // an absent device is an error
     bool allow_leaving = false;    // --prune, --yes
     HookChoice hook{};
     std::optional<OperatorSession> session;  // refused if it would be cut
+    std::optional<Revocation> revoke;        // for every interface, whatever it says (SG-5.21); also without changes
+    std::uint32_t adopt_seconds = 0;         // connections that run already are taken up for so long; 0 = none
     std::uint32_t confirm_seconds = 0;       // the kernel undoes it by itself unless `confirm` follows; 0 = it stays
     std::string who;                         // for the journal
     std::string command;                     // for the journal
@@ -125,6 +132,7 @@ struct ApplyReport {
     std::string undone_at;  // local time "12:01:00"; empty = it stays
     std::size_t writes = 0;
     Timing timing;
+    FlowsEnded ended;                        // of rules that are gone
     std::vector<AttachedDevice> attached;    // by this run
     std::vector<std::string> attach_errors;  // the commit holds, but these devices are not filtered
     std::vector<std::string> notes;          // what else happened ("tap-web0 stays attached and ...")
@@ -200,6 +208,9 @@ struct FlowRow {
     std::uint64_t idle_s = 0;
     std::uint64_t left_s = 0;
     std::string tracked;                     // why it has an entry
+    std::string tier;                        // "opening", "established"
+    bool adopted = false;                    // was open before its device was attached
+    bool windows_known = false;              // its sequence numbers are known from the SYN on (strict mode)
     std::string rule;                        // id, empty if unknown
     std::array<std::uint64_t, 2> packets{};  // from the opener, towards it
     std::array<std::uint64_t, 2> bytes{};
@@ -230,10 +241,27 @@ struct CounterRow {
     std::uint64_t packets = 0;
 };
 
+// What an interface may have of the flow table, and has (SG-5.46..5.52).
+struct AllowanceReport {
+    std::uint64_t flows = 0;
+    std::uint64_t max_flows = 0;
+    std::uint64_t opening = 0;
+    std::uint64_t max_opening = 0;
+    std::uint64_t reserved = 0;
+    std::uint64_t available = 0;           // entries it can still open now
+    std::uint64_t exceeded = 0;            // packets dropped for lack of one, both directions
+    std::uint64_t linklocal_exceeded = 0;  // packets of never-filtered traffic over the rate (SG-5.49)
+    std::uint64_t recycled = 0;            // unanswered flows that made room (opening_recycle)
+    std::uint64_t adopted = 0;             // flows taken up (attach --adopt)
+    std::uint64_t adopting_s = 0;          // for how much longer it does; 0 = it does not
+    std::uint64_t corrected = 0;           // times that a recount found another number
+};
+
 struct CountersReport {
     std::string interface;                                            // "(unbound)" for slot 0
     std::vector<CounterRow> rows;                                     // only reasons seen
     std::array<std::array<std::uint64_t, 2>, SG_DIRECTIONS> bytes{};  // [direction][verdict]
+    std::optional<AllowanceReport> allowance;                         // not of slot 0
 };
 
 struct MapRow {
@@ -359,9 +387,11 @@ public:
     Result<ConfirmReport> confirm(bool undo);
 
     // Attaches the devices of one interface of the applied state, or of all (empty name).
-    // `session`: refused if that would be cut.
+    // `session`: refused if that would be cut. `adopt_seconds`: for so long, connections that run already are taken
+    // up where the rules of either direction admit them; devices that were attached before too.
     Result<AttachReport> attach(const std::string& interface, HookChoice hook,
-                                const std::optional<OperatorSession>& session = std::nullopt);
+                                const std::optional<OperatorSession>& session = std::nullopt,
+                                std::uint32_t adopt_seconds = 0);
     // `name`: interface or device. The devices that `detach` would touch, for the question to the user.
     Result<std::vector<DetachReport>> detach_preview(const std::string& name);
     // Afterwards the device passes ALL traffic; with `quarantine` it stays attached and drops all.

@@ -36,7 +36,9 @@ class FlowTable : public testing::Test {
 protected:
     void SetUp() override { make(small_capacities()); }
     void make(const Capacities& capacities) {
-        auto policy = LivePolicy::make(state_with(), capacities);
+        State state = state_with();
+        state.interfaces.at("a").tracking = {.max_flows = capacities.flows, .max_opening = capacities.flows};
+        auto policy = LivePolicy::make(state, capacities);
         ASSERT_TRUE(policy) << policy.error().message;
         policy_ = std::move(*policy);
     }

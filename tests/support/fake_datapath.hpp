@@ -30,6 +30,13 @@ public:
     bool pinned = false;              // something was ever created
     std::vector<FlowFilter> flushes;  // what was asked
     std::vector<FlowRef> reaped;
+    std::vector<sg_account> accounts = std::vector<sg_account>(64);  // what read_accounts tells
+    struct Adoption {
+        std::uint32_t slot;
+        std::uint32_t seconds;
+        std::size_t attached;  // devices, when it was opened
+    };
+    std::vector<Adoption> adoptions;
     std::optional<Error> next_attach_error;
     std::vector<std::string> next_ladder;  // of the next attach()
     std::vector<std::uint64_t> reserves;   // told to set_reserved_flows, in order
@@ -78,6 +85,11 @@ public:
     Result<FlowSnapshot> read_flows(const FlowFilter& filter) override;
     Result<sg_counters> read_counters(std::uint32_t interface_slot) override;
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
+    Result<AccountsSnapshot> read_accounts() override { return AccountsSnapshot{accounts, 1'000'000, 1000}; }
+    Result<void> adopt(std::uint32_t interface_slot, std::uint32_t seconds) override {
+        adoptions.push_back({interface_slot, seconds, attachment_list.size()});
+        return {};
+    }
     Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
                                 const std::vector<std::uint32_t>& interface_slots) override;
     Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override;

@@ -10,6 +10,7 @@
 #include "api/confirm.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
+#include "api/revoke.hpp"
 #include "api/transition.hpp"
 #include "base/strings.hpp"
 #include "model/changes.hpp"
@@ -117,8 +118,17 @@ Result<void> count_flows_of_leaving(Datapath& datapath, Prepared& work) {
     return {};
 }
 
-Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access access, bool reversible,
-                     Prepared& work) {
+// An unconfirmed commit ends no flow: that would outlive its rollback.
+TransitionOptions transition_options(const ApplyOptions& options) {
+    TransitionOptions wanted;
+    wanted.reversible = options.confirm_seconds != 0;
+    wanted.revoke = wanted.reversible ? std::optional(Revocation::kKeep) : options.revoke;
+    wanted.revoke_always = options.revoke && *options.revoke != Revocation::kKeep;
+    return wanted;
+}
+
+Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access access,
+                     const TransitionOptions& options, Prepared& work) {
     auto start = std::chrono::steady_clock::now();
     auto parsed = parse_state_file(file);
     if (!parsed) {
@@ -139,7 +149,7 @@ Result<void> prepare(const Engine::Parts& parts, const std::string& file, Access
     start = std::chrono::steady_clock::now();
     work.plan.notes = host->notes;
     keep_quarantines(work, *host, desired);
-    auto transition = plan_transition(parts, std::move(*host), std::move(desired), reversible);
+    auto transition = plan_transition(parts, std::move(*host), std::move(desired), options);
     if (!transition) {
         return unexpected(transition.error());
     }
@@ -222,6 +232,10 @@ void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const
         const Attachment* before = attachment_of_device(transition.host.attachments, device);
         const bool is_new = before == nullptr || before->hook.empty();
         const std::uint64_t since = options.confirm_seconds != 0 && is_new ? transition.commit.to : 0;
+        if (auto open = parts.open_adoption(slot, options.adopt_seconds); !open) {
+            report.attach_errors.push_back(fmt::format("{}: {}", name, open.error().message));
+            continue;
+        }
         auto attached = parts.attach_device(transition.host, interface, device, slot, options.hook, since);
         if (!attached) {
             report.attach_errors.push_back(
@@ -253,6 +267,21 @@ Result<void> carry_out_plan(const Engine::Parts& parts, const ApplyOptions& opti
                               counted(work.plan.changes.size(), "change"), counted(report.writes, "write")),
                   to_hex(transition.host.control.digest), &report.notes);
     return {};
+}
+
+void end_flows_of_gone_rules(const Engine::Parts& parts, const ApplyOptions& options, const Transition& transition,
+                             ApplyReport& report) {
+    auto ended = end_revoked_flows(parts, transition.host.image, transition.next, transition.desired);
+    if (!ended) {
+        report.notes.push_back("warning: flows of rules that are gone go on: " + ended.error().message +
+                               "; `sgbpf flows flush` ends them");
+        return;
+    }
+    report.ended = *ended;
+    if (ended->flows != 0) {
+        parts.journal(options.who, fmt::format("{}: {}", options.command, ended_words(*ended)),
+                      to_hex(transition.host.control.digest), &report.notes);
+    }
 }
 
 // Unprivileged diff: against the file of what was applied.
@@ -290,7 +319,7 @@ Result<Plan> Engine::diff(const std::string& file) {
         return diff_with_applied(file, parts_->store, parts_->host.policy);
     }
     Prepared work;
-    if (auto prepared = prepare(*parts_, file, Access::kRead, false, work); !prepared) {
+    if (auto prepared = prepare(*parts_, file, Access::kRead, {}, work); !prepared) {
         return unexpected(prepared.error());
     }
     if (!work.devices.problems.empty()) {
@@ -308,8 +337,11 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
     if (!lock) {
         return unexpected(lock.error());
     }
+    if (auto refused = check_revocation(options); !refused) {
+        return unexpected(refused.error());
+    }
     Prepared work;
-    if (auto prepared = prepare(*parts_, file, Access::kWrite, options.confirm_seconds != 0, work); !prepared) {
+    if (auto prepared = prepare(*parts_, file, Access::kWrite, transition_options(options), work); !prepared) {
         return unexpected(prepared.error());
     }
     ApplyReport report;
@@ -346,6 +378,12 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
     }
     if (commits && !unconfirmed) {
         finish(*parts_, work.transition, &report.notes);
+        end_flows_of_gone_rules(*parts_, options, work.transition, report);
+    }
+    if (unconfirmed && revokes_by_itself(work.transition.desired, parts_->host.policy)) {
+        report.notes.emplace_back(
+            "flows of rules that are gone go on until `sgbpf confirm`: a rollback could not bring "
+            "them back");
     }
     attach_found(*parts_, options, work, report);
     report.plan = std::move(work.plan);

@@ -120,7 +120,7 @@ void forget_quarantines(const Store& store) {
 }  // namespace
 
 Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hook,
-                                    const std::optional<OperatorSession>& session) {
+                                    const std::optional<OperatorSession>& session, std::uint32_t adopt_seconds) {
     auto lock = parts_->lock();
     if (!lock) {
         return unexpected(lock.error());
@@ -188,6 +188,11 @@ Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hoo
         const auto slot = slots.find(one.id);
         if (slot == slots.end()) {
             report.errors.push_back(name + " is not loaded; sgbpf apply FILE");
+            continue;
+        }
+        // Before the first packet is judged: a connection that is refused once may not try again in time.
+        if (auto open = parts_->open_adoption(slot->second, adopt_seconds); !open) {
+            report.errors.push_back(fmt::format("{}: {}", name, open.error().message));
             continue;
         }
         auto attached = parts_->attach_device(*host, one, device, slot->second, hook);

@@ -10,6 +10,7 @@
 #include "api/commit.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
+#include "api/revoke.hpp"
 #include "api/transition.hpp"
 #include "base/strings.hpp"
 
@@ -106,6 +107,35 @@ void unbind_without_interface(const Engine::Parts& parts, const HostState& host,
     }
 }
 
+// What the unconfirmed commit did not do to flows, for interfaces that do not keep them: a commit of its own.
+void revoke_confirmed(const Engine::Parts& parts, HostState host, ConfirmReport& report) {
+    if (!host.applied || !host.applied_is_current || !revokes_by_itself(host.applied->state, parts.host.policy)) {
+        return;
+    }
+    State state = host.applied->state;
+    const std::string source = host.applied->source;
+    const auto run = [&]() -> Result<FlowsEnded> {
+        auto transition = plan_transition(parts, std::move(host), std::move(state), {.revoke_always = true});
+        if (!transition) {
+            return unexpected(transition.error());
+        }
+        auto outcome = carry_out(parts, *transition, source);
+        if (!outcome) {
+            return unexpected(outcome.error());
+        }
+        report.generation = transition->host.control.generation;
+        report.notes.insert(report.notes.end(), outcome->notes.begin(), outcome->notes.end());
+        finish(parts, *transition, &report.notes);
+        return end_revoked_flows(parts, transition->host.image, transition->next, transition->desired);
+    };
+    const auto ended = run();
+    if (!ended) {
+        report.notes.push_back("warning: flows of rules that are gone go on: " + ended.error().message);
+    } else if (ended->flows != 0) {
+        report.notes.push_back(ended_words(*ended));
+    }
+}
+
 }  // namespace
 
 Result<ConfirmReport> Engine::confirm(bool undo) {
@@ -165,6 +195,7 @@ Result<ConfirmReport> Engine::confirm(bool undo) {
     finish_confirmed(*parts_, *finished, &report.notes);
     parts_->journal(caller_text(), fmt::format("confirm generation {}", report.generation),
                     to_hex(finished->control.digest), &report.notes);
+    revoke_confirmed(*parts_, std::move(*finished), report);
     return report;
 }
 

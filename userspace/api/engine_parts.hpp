@@ -47,6 +47,10 @@ struct Engine::Parts {
     Result<Locks> lock() const;
     // Flushes the flows of one interface slot.
     Result<std::uint64_t> flush_slot(std::uint32_t slot) const;
+    // Connections that run already are taken up for so long; 0 = nothing is done.
+    Result<void> open_adoption(std::uint32_t slot, std::uint32_t seconds) const {
+        return seconds != 0 ? datapath->adopt(slot, seconds) : Result<void>{};
+    }
     Result<AttachedDevice> attach_device(const HostState& host_state, const Interface& interface, const Device& device,
                                          std::uint32_t slot, HookChoice hook, std::uint64_t since = 0) const;
     // Appends one journal line; a full disk is a note (a warning if `notes` is null), not an error: what it
@@ -66,6 +70,10 @@ std::vector<std::string> interface_names(const State& state);
 
 // The attachment of a device, or of an interface; nullptr = none.
 const Attachment* attachment_of_device(const std::vector<Attachment>& attachments, const Device& device);
+
+// `slot` of an interface that is loaded.
+AllowanceReport allowance_of(const AccountsSnapshot& accounts, const sg_counters& counters,
+                             const sg_interface_config& config, std::uint32_t slot);
 
 // A rule as reports show it; its counters are the caller's to read.
 RuleRow rule_row(const State& state, const Group& group, unsigned direction, const Rule& rule);

@@ -32,8 +32,14 @@ std::string why_tracked(const sg_flow& flow, const MapImage& image, const Interf
     if (protocol != SG_PROTO_TCP && protocol != SG_PROTO_UDP) {
         return fmt::format("tracked: {} always is", protocol_text(protocol));
     }
+    if ((SG_WORD_FLAGS(flow.word) & SG_FLOW_ADOPTED) != 0) {
+        return "tracked: it was open before its device was attached (adopted)";
+    }
     if (interface == nullptr) {
         return "tracked";
+    }
+    if ((interface->config.flags & SG_IF_ALWAYS_TRACK) != 0) {
+        return "tracked: its interface tracks every flow (always_track)";
     }
     const bool opened_out = (SG_WORD_FLAGS(flow.word) & SG_FLOW_OPENED_OUT) != 0;
     const unsigned opening = opened_out ? SG_OUT : SG_IN;
@@ -80,6 +86,11 @@ FlowRow flow_row(const sg_flow& flow, const FlowSnapshot& snapshot, const MapIma
     const std::uint64_t timeout = sg_flow_seconds(state, interface != nullptr ? &interface->config : &none);
     row.left_s = timeout > row.idle_s ? timeout - row.idle_s : 0;
     row.tracked = why_tracked(flow, image, interface);
+    row.tier = SG_WORD_TIER(flow.word) == SG_TIER_OPENING       ? "opening"
+               : SG_WORD_TIER(flow.word) == SG_TIER_ESTABLISHED ? "established"
+                                                                : "";
+    row.adopted = (SG_WORD_FLAGS(flow.word) & SG_FLOW_ADOPTED) != 0;
+    row.windows_known = (SG_WORD_FLAGS(flow.word) & SG_FLOW_WINDOWS) != 0;
     row.rule = image.rule_id(flow.rule);
     std::copy(std::begin(flow.packets), std::end(flow.packets), row.packets.begin());
     std::copy(std::begin(flow.bytes), std::end(flow.bytes), row.bytes.begin());

@@ -137,6 +137,10 @@ Result<std::vector<CountersReport>> Engine::show_counters(const std::string& int
         return unexpected(names.error());
     }
     const auto slots = interface_slots(host->image);
+    auto accounts = parts_->datapath->read_accounts();
+    if (!accounts) {
+        return unexpected(accounts.error());
+    }
     std::vector<CountersReport> reports;
     for (const std::string& name : *names) {
         const auto slot = slots.find(host->applied->state.interfaces.at(name).id);
@@ -148,6 +152,8 @@ Result<std::vector<CountersReport>> Engine::show_counters(const std::string& int
             return unexpected(counters.error());
         }
         reports.push_back(counters_report(name, *counters));
+        reports.back().allowance =
+            allowance_of(*accounts, *counters, host->image.interface_at(slot->second)->config, slot->second);
     }
     if (interface.empty()) {
         auto counters = parts_->datapath->read_counters(0);

@@ -8,6 +8,7 @@
 #include "api/confirm.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
+#include "base/strings.hpp"
 #include "model/text.hpp"
 
 namespace sgbpf {
@@ -25,6 +26,46 @@ struct Look {
 
 void say(StatusReport& report, bool unhealthy, std::string name, std::string text) {
     report.conditions.push_back({unhealthy, std::move(name), std::move(text)});
+}
+
+// SG-5.51: too little room is another trouble than a missing rule.
+void say_allowance(StatusReport& report, const std::string& name, const AllowanceReport& allowance) {
+    const auto nearly = [](std::uint64_t used, std::uint64_t limit) {
+        return limit != 0 && used * 100 > limit * kNearlyFullPercent;
+    };
+    if (nearly(allowance.flows, allowance.max_flows) || nearly(allowance.opening, allowance.max_opening)) {
+        say(report, true, "allowance-nearly-used",
+            fmt::format(
+                "{} has {} of at most {} flows, {} of at most {} of them unanswered; new ones are refused at the "
+                "limit; tracking.max_flows and max_opening set it",
+                name, allowance.flows, allowance.max_flows, allowance.opening, allowance.max_opening));
+    }
+    if (allowance.exceeded != 0) {
+        say(report, false, "allowance-exceeded",
+            fmt::format("{}: {} dropped so far for lack of an entry of the flow table; {} can be opened now", name,
+                        counted(allowance.exceeded, "packet"), counted(allowance.available, "flow")));
+    }
+    if (allowance.corrected != 0) {
+        say(report, false, "account-corrected",
+            fmt::format("{}: a recount of its flows found another number {}; please report it", name,
+                        counted(allowance.corrected, "time")));
+    }
+    if (allowance.adopting_s != 0) {
+        say(report, false, "adopting",
+            fmt::format("{} takes up connections that run already for {} s more; {} so far", name, allowance.adopting_s,
+                        counted(allowance.adopted, "flow")));
+    }
+}
+
+void say_pool(StatusReport& report, const AccountsSnapshot& accounts) {
+    const sg_account& pool = accounts.accounts.at(0);
+    if (pool.limit != 0 && std::uint64_t{pool.flows} * 100 > std::uint64_t{pool.limit} * kNearlyFullPercent) {
+        say(report, true, "pool-nearly-full",
+            fmt::format(
+                "{} of the {} flows that all interfaces share are in use; raise \"flows\" in host.yaml, or what "
+                "interfaces reserve",
+                pool.flows, pool.limit));
+    }
 }
 
 std::uint64_t drops(const sg_counters& counters) {
@@ -270,6 +311,10 @@ Result<StatusReport> Engine::status() {
     for (const sg_flow& flow : flows->flows) {
         ++look.flows[flow.key.interface_slot];
     }
+    auto accounts = parts_->datapath->read_accounts();
+    if (!accounts) {
+        return unexpected(accounts.error());
+    }
     for (const Error& problem : look.devices.problems) {
         say(report, true, "device-match", problem.message);
     }
@@ -281,9 +326,13 @@ Result<StatusReport> Engine::status() {
                 return unexpected(counters.error());
             }
             row.drops = drops(*counters);
+            say_allowance(
+                report, name,
+                allowance_of(*accounts, *counters, host.image.interface_at(slot->second)->config, slot->second));
         }
         report.interfaces.push_back(std::move(row));
     }
+    say_pool(report, *accounts);
     look_at_left(look, report);
     look_at_commit(host, parts_->store, report);
     if (auto maps = look_at_maps(*parts_->datapath, report); !maps) {

@@ -87,7 +87,7 @@ void save_cache(const Engine::Parts& parts, const MapImage& image, bool staged) 
     }
 }
 
-Applied record_of(const Transition& transition, const std::string& source, bool unconfirmed) {
+Applied record_of(const Transition& transition, const HostPolicy& host, const std::string& source, bool unconfirmed) {
     const bool writes = transition.writes() != 0 || unconfirmed;
     Applied applied;
     applied.state = transition.desired;
@@ -96,12 +96,14 @@ Applied record_of(const Transition& transition, const std::string& source, bool 
     applied.applied_by = caller_text();
     applied.applied_at = utc_text(std::chrono::system_clock::now());
     applied.source = source;
+    applied.host_words = host_policy_words(host);
     return applied;
 }
 
 }  // namespace
 
-Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired, bool reversible) {
+Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired,
+                                   const TransitionOptions& options) {
     Transition work;
     work.host = std::move(host);
     work.desired = std::move(desired);
@@ -110,12 +112,13 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
     // The kernel may enforce something else than applied.json says (host rebooted): then all of the file is new.
     static const State kNothing;
     work.changes = changes(work.host.kernel_empty || applied == nullptr ? kNothing : *applied, work.desired);
-    work.same_state = work.host.applied_is_current && work.changes.empty() && same_ids(*applied, work.desired);
-    if (work.same_state) {
+    work.same_state = work.host.applied_is_current && work.changes.empty() && same_ids(*applied, work.desired) &&
+                      work.host.applied->host_words == host_policy_words(parts.host.policy);
+    if (work.same_state && !options.revoke_always) {
         // Even if the image had to be read back and lost its names: what it enforces is right.
         work.next = work.host.image;
         work.slots = interface_slots(work.next);
-        if (reversible) {
+        if (options.reversible) {
             work.commit = plan_commit(work.host.image, work.next, work.host.control.generation, true);
         }
         return work;
@@ -134,8 +137,8 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
         }
         reusable = std::move(*slots);
     }
-    auto next = compile(
-        {work.desired, work.host.image, capacities, &reusable, work.host.control.generation + 1, &parts.host.policy});
+    auto next = compile({work.desired, work.host.image, capacities, &reusable, work.host.control.generation + 1,
+                         &parts.host.policy, options.revoke, options.revoke_always});
     if (!next) {
         Error error = next.error();
         error.message += "; nothing changed";
@@ -146,7 +149,7 @@ Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, S
         return unexpected(std::move(error));
     }
     work.next = std::move(*next);
-    work.commit = plan_commit(work.host.image, work.next, work.host.control.generation, reversible);
+    work.commit = plan_commit(work.host.image, work.next, work.host.control.generation, options.reversible);
     work.slots = interface_slots(work.next);
     return work;
 }
@@ -179,7 +182,7 @@ Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transiti
                                 std::uint32_t confirm_seconds) {
     CommitOutcome outcome;
     const bool unconfirmed = confirm_seconds != 0;
-    const Applied applied = record_of(transition, source, unconfirmed);
+    const Applied applied = record_of(transition, parts.host.policy, source, unconfirmed);
     if (auto staged = parts.store->stage_applied(applied); !staged) {
         Error error = staged.error();
         error.message += "; nothing changed";

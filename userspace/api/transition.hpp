@@ -21,6 +21,12 @@
 
 namespace sgbpf {
 
+struct TransitionOptions {
+    bool reversible = false;           // for an unconfirmed commit, which is carried out also if nothing changes
+    std::optional<Revocation> revoke;  // CompileInput
+    bool revoke_always = false;        // CompileInput; also if nothing else changes
+};
+
 struct Transition {
     HostState host;
     State desired;                // with ids
@@ -36,8 +42,8 @@ struct Transition {
 };
 
 // Assigns ids, compiles, plans. kExhausted with a sentence if it does not fit. Writes nothing.
-// `reversible`: for an unconfirmed commit, which is carried out also if nothing changes.
-Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired, bool reversible = false);
+Result<Transition> plan_transition(const Engine::Parts& parts, HostState host, State desired,
+                                   const TransitionOptions& options = {});
 
 // Names of the interfaces of `desired` whose configuration, addresses or policies change.
 std::vector<std::string> touched_interfaces(const Transition& transition);

@@ -71,6 +71,9 @@ std::string why_tracked(const WhyContext& why, unsigned stage) {
         reasons.push_back(fmt::format("no {} {} rule covers all {} ports", any_text(family), direction_word(opposite),
                                       protocol_text(protocol)));
     }
+    if (reasons.empty()) {  // the rules alone would not have it tracked
+        reasons.emplace_back("its interface tracks this flow whatever the rules (always_track, SG-5.19)");
+    }
     return fmt::format("{}", fmt::join(reasons, ", "));
 }
 
@@ -158,6 +161,7 @@ std::string tracking_name(unsigned tracking) {
         case SG_TRACKING_FLOW:
             return "tracked";
         case SG_TRACKING_OPENED:
+        case SG_TRACKING_ADOPTED:
             return "would-be-tracked";
         case SG_TRACKING_NONE:
             return "";
@@ -176,6 +180,8 @@ std::string tracking_words(const WhyContext& why, const sg_outcome& outcome) {
             return why_no_opener(why.packet);
         case SG_TRACKING_GROUP_TARGET:
             return "it goes to a multicast or broadcast address (SG-5.65)";
+        case SG_TRACKING_ADOPTED:
+            return "it opens nothing, but connections that run already are taken up now (attach --adopt)";
         case SG_TRACKING_AH:
             return "a rule about the authentication header admits it";
         default:
@@ -219,6 +225,15 @@ std::string drop_words(const WhyContext& why, std::uint32_t reason) {
             return fmt::format(
                 "{} {} is not an address of {}, which has {}", why.packet.direction == SG_IN ? "destination" : "source",
                 key_address(why.packet.key.local, why.packet.key.family).to_string(), interface.name, owned(interface));
+        case SG_REASON_NO_CAPACITY:
+        case SG_REASON_OPENING_LIMIT:
+            return fmt::format("{}; `sgbpf show counters {}` has the limits and what is left",
+                               reason_words(reason).sentence, interface.name);
+        case SG_REASON_TCP_FLAGS:
+        case SG_REASON_TCP_WINDOW:
+        case SG_REASON_TCP_NO_FLOW:
+            return fmt::format("{}; tracking.mode normal of {} would not ask", reason_words(reason).sentence,
+                               interface.name);
         case SG_REASON_QUARANTINE:
             return fmt::format("{} is quarantined; `sgbpf attach {}` ends that", interface.name, interface.name);
         case SG_REASON_EXEMPT_SENDER:

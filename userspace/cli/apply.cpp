@@ -8,6 +8,7 @@
 #include "cli/context.hpp"
 #include "cli/output.hpp"
 #include "cli/report.hpp"
+#include "model/tracking.hpp"
 #include "store/store.hpp"
 
 namespace sgbpf::cli {
@@ -25,6 +26,8 @@ struct Arguments {
     bool yes = false;
     bool prune = false;
     std::optional<std::string> confirm;
+    std::string revoke;
+    std::uint32_t adopt = 0;
     bool force = false;
 };
 
@@ -38,6 +41,7 @@ Json apply_json(const ApplyReport& report) {
         {"Generation", report.generation},
         {"UndoneAt", report.undone_at.empty() ? Json(nullptr) : Json(report.undone_at)},
         {"MapWrites", report.writes},
+        {"FlowsEnded", report.ended.flows},
         {"Milliseconds",
          {{"Parse", report.timing.parse_ms}, {"Engine", report.timing.engine_ms}, {"Grace", report.timing.grace_ms}}},
         {"Attached", attached},
@@ -60,6 +64,9 @@ void say(Context& context, const ApplyReport& report) {
                                  milliseconds(report.timing.parse_ms), milliseconds(report.timing.grace_ms)));
     } else {
         context.data("no changes\n");
+    }
+    if (report.ended.flows != 0) {
+        context.data(fmt::format("ended {} of rules that are gone\n", counted(report.ended.flows, "flow")));
     }
     for (const AttachedDevice& device : report.attached) {
         context.data(attached_text(device) + "\n");
@@ -104,6 +111,11 @@ void apply(Context& context, const Arguments& arguments) {
         }
         options.confirm_seconds = static_cast<std::uint32_t>(*seconds);
     }
+    if (!arguments.revoke.empty()) {
+        const auto at = std::find(kRevocationNames.begin(), kRevocationNames.end(), arguments.revoke);
+        options.revoke = static_cast<Revocation>(at - kRevocationNames.begin());
+    }
+    options.adopt_seconds = arguments.adopt;
     options.who = caller_text();
     options.command = "apply " + arguments.file;
     if (context.env.in_is_terminal) {
@@ -190,10 +202,16 @@ void add_apply_commands(CLI::App& app, Context& context) {
         "--confirm", arguments->confirm,
         "Seconds (5 to 86400) after which the kernel goes back by itself, also if this host cannot be reached any "
         "more, unless `sgbpf confirm` comes first");
+    command
+        ->add_option("--revoke", arguments->revoke,
+                     "Flows of rules that are gone: keep, recheck (at their next packet) or kill (now); for every "
+                     "interface, whatever it says (SG-5.21)")
+        ->check(CLI::IsMember(std::vector<std::string>(kRevocationNames.begin(), kRevocationNames.end())));
+    command->add_option("--adopt", arguments->adopt, kAdoptWords)->check(CLI::Range(1U, kAdoptMost));
     command->add_flag("--force", arguments->force, "Also if it cuts the SSH session that you work over");
     command->footer(
         "Examples:\n  sgbpf apply s.yaml\n  sgbpf apply s.yaml --confirm 60\n"
-        "  sgbpf apply s.yaml --prune\n\nA device that is absent waits and is attached by the next apply or "
+        "  sgbpf apply s.yaml --prune\n  sgbpf apply s.yaml --revoke kill\n\nA device that is absent waits and is attached by the next apply or "
         "`sgbpf attach`.");
     command->callback([&context, arguments] { apply(context, *arguments); });
 

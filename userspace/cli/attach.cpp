@@ -18,13 +18,13 @@ void hold(Context& context) {
     }
 }
 
-void attach(Context& context, const std::string& interface, bool force) {
+void attach(Context& context, const std::string& interface, std::uint32_t adopt_seconds, bool force) {
     Engine* engine = context.engine(Needs::kChange);
     if (engine == nullptr) {
         return;
     }
     hold(context);
-    auto report = engine->attach(interface, context.hook(), force ? std::nullopt : context.session());
+    auto report = engine->attach(interface, context.hook(), force ? std::nullopt : context.session(), adopt_seconds);
     if (!report) {
         context.fail(report.error());
         return;
@@ -148,14 +148,17 @@ void add_attach_commands(CLI::App& app, Context& context) {
         bool quarantine = false;
         bool yes = false;
         bool force = false;
+        std::uint32_t adopt = 0;
     };
     constexpr const char* kForce = "Also if it cuts the SSH session that you work over";
     auto arguments = std::make_shared<Arguments>();
     CLI::App* attach_command = app.add_subcommand("attach", "Filter the device of an interface, or of all interfaces");
     attach_command->add_option("interface", arguments->name, "Name in the state file; none = all");
+    attach_command->add_option("--adopt", arguments->adopt, kAdoptWords)->check(CLI::Range(1U, kAdoptMost));
     attach_command->add_flag("--force", arguments->force, kForce);
-    attach_command->footer("Examples:\n  sgbpf attach web0\n  sgbpf attach");
-    attach_command->callback([&context, arguments] { attach(context, arguments->name, arguments->force); });
+    attach_command->footer("Examples:\n  sgbpf attach web0\n  sgbpf attach\n  sgbpf attach web0 --adopt 60");
+    attach_command->callback(
+        [&context, arguments] { attach(context, arguments->name, arguments->adopt, arguments->force); });
 
     CLI::App* detach_command = app.add_subcommand("detach", "Stop filtering a device: it then passes ALL traffic");
     detach_command->add_option("name", arguments->name, "Interface or device")->required();

@@ -50,6 +50,9 @@ Json flow_json(const FlowRow& row) {
             {"SecondsLeft", row.left_s},
             {"Tracked", true},
             {"Reason", row.tracked},
+            {"Tier", row.tier},
+            {"Adopted", row.adopted},
+            {"SequenceKnown", row.windows_known},
             {"SecurityGroupRuleId", row.rule},
             {"Packets", {{"FromOpener", row.packets[0]}, {"ToOpener", row.packets[1]}}},
             {"Bytes", {{"FromOpener", row.bytes[0]}, {"ToOpener", row.bytes[1]}}}};

@@ -8,6 +8,12 @@
 
 namespace sgbpf::cli {
 
+// --adopt of apply and attach.
+inline constexpr std::uint32_t kAdoptMost = 3600;
+inline constexpr const char* kAdoptWords =
+    "Seconds (1 to 3600) for which connections that run already are taken up, where the rules of either direction "
+    "admit them";
+
 // Errors and warnings of a file, one per line on stderr, with the closing line "3 errors; nothing
 // changed". False (and exit code 2) if there are errors.
 bool say_input(Context& context, const InputReport& input);

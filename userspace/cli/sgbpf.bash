@@ -11,6 +11,7 @@ _sgbpf() {
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --hook) mapfile -t COMPREPLY < <(compgen -W "auto native generic tcx clsact" -- "$word"); return ;;
+        --revoke) mapfile -t COMPREPLY < <(compgen -W "keep recheck kill" -- "$word"); return ;;
         --family) mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6" -- "$word"); return ;;
         --reason) mapfile -t COMPREPLY < <(compgen -W "rule tracked unfiltered no-rule source-dest-check not-ready quarantine truncated bad-header" -- "$word"); return ;;
         --state) mapfile -t COMPREPLY < <(compgen -W "syn-sent syn-received established fin-wait close-wait time-wait reset udp-asked udp-answered udp-stream icmp other" -- "$word"); return ;;
@@ -30,9 +31,9 @@ _sgbpf() {
     case $verb in
         check) mapfile -t COMPREPLY < <(compgen -f -W "--image $globals" -- "$word") ;;
         diff) mapfile -t COMPREPLY < <(compgen -f -W "$globals" -- "$word") ;;
-        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes --confirm --force $globals" -- "$word") ;;
+        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes --confirm --revoke --adopt --force $globals" -- "$word") ;;
         confirm) mapfile -t COMPREPLY < <(compgen -W "--undo $globals" -- "$word") ;;
-        attach) mapfile -t COMPREPLY < <(compgen -W "$names --force $globals" -- "$word") ;;
+        attach) mapfile -t COMPREPLY < <(compgen -W "$names --adopt --force $globals" -- "$word") ;;
         detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes --force $globals" -- "$word") ;;
         remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;
         monitor) mapfile -t COMPREPLY < <(compgen -W "--interface --drops --all --direction --peer --protocol --port --reason --count --seconds $globals" -- "$word") ;;

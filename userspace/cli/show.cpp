@@ -76,6 +76,20 @@ void maps(Context& context, Engine& engine) {
     context.data(table.to_string());
 }
 
+// Names of SG-5.48 are kept for tools that know them.
+Json allowance_json(const AllowanceReport& allowance) {
+    return {{"conntrack_allowance_available", allowance.available},
+            {"conntrack_allowance_exceeded", allowance.exceeded},
+            {"linklocal_allowance_exceeded", allowance.linklocal_exceeded},
+            {"Flows", allowance.flows},
+            {"MaxFlows", allowance.max_flows},
+            {"Opening", allowance.opening},
+            {"MaxOpening", allowance.max_opening},
+            {"Reserved", allowance.reserved},
+            {"Recycled", allowance.recycled},
+            {"Adopted", allowance.adopted}};
+}
+
 void counters(Context& context, Engine& engine, const std::string& interface) {
     auto reports = engine.show_counters(interface);
     if (!reports) {
@@ -97,7 +111,11 @@ void counters(Context& context, Engine& engine, const std::string& interface) {
                 bytes_json[std::string(direction_text(direction))] = {{"Passed", report.bytes[direction][SG_PASS]},
                                                                       {"Dropped", report.bytes[direction][SG_DROP]}};
             }
-            list.push_back({{"Interface", report.interface}, {"Reasons", reasons}, {"Bytes", bytes_json}});
+            Json one = {{"Interface", report.interface}, {"Reasons", reasons}, {"Bytes", bytes_json}};
+            if (report.allowance) {
+                one["Allowance"] = allowance_json(*report.allowance);
+            }
+            list.push_back(std::move(one));
         }
         context.json({{"Counters", list}});
         return;
@@ -110,6 +128,27 @@ void counters(Context& context, Engine& engine, const std::string& interface) {
         }
     }
     context.data(table.to_string());
+    Table allowances({{"INTERFACE"},
+                      {"FLOWS", Align::kRight},
+                      {"OF", Align::kRight},
+                      {"OPENING", Align::kRight},
+                      {"OF", Align::kRight},
+                      {"RESERVED", Align::kRight},
+                      {"AVAILABLE", Align::kRight},
+                      {"EXCEEDED", Align::kRight},
+                      {"RECYCLED", Align::kRight},
+                      {"ADOPTED", Align::kRight}});
+    for (const CountersReport& report : *reports) {
+        if (const auto& a = report.allowance) {
+            allowances.add({report.interface, std::to_string(a->flows), std::to_string(a->max_flows),
+                            std::to_string(a->opening), std::to_string(a->max_opening), std::to_string(a->reserved),
+                            std::to_string(a->available), std::to_string(a->exceeded), std::to_string(a->recycled),
+                            std::to_string(a->adopted)});
+        }
+    }
+    if (!allowances.empty()) {
+        context.data(allowances.to_string());
+    }
 }
 
 void policies(Context& context, Engine& engine, const std::string& interface) {

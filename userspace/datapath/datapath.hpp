@@ -155,6 +155,13 @@ public:
     virtual Result<void> hush() = 0;
 };
 
+// Accounts by interface slot; [0] is the pool.
+struct AccountsSnapshot {
+    std::vector<sg_account> accounts;
+    std::uint64_t now = 0;  // ticks
+    std::uint32_t ticks_per_second = 0;
+};
+
 class Datapath {
 public:
     virtual ~Datapath() = default;
@@ -210,6 +217,9 @@ public:
     virtual Result<FlowSnapshot> read_flows(const FlowFilter& filter) = 0;
     virtual Result<sg_counters> read_counters(std::uint32_t interface_slot) = 0;  // summed over CPUs
     virtual Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) = 0;
+    virtual Result<AccountsSnapshot> read_accounts() = 0;
+    // For so long from now, connections that were open before are taken up at this interface (0 = no more).
+    virtual Result<void> adopt(std::uint32_t interface_slot, std::uint32_t seconds) = 0;
     // Counters of these slots start at zero again, interfaces' accounts too. Precondition: no packet counts there
     // meanwhile, and the flows of the interface slots were flushed.
     virtual Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,

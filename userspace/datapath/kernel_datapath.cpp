@@ -64,6 +64,7 @@ public:
 private:
     // Everything but open(), is_empty(), devices() and remove_all() works on an open tree.
     Result<Tree*> tree() override;
+    Result<std::uint64_t> ticks_now() override;
 
     KernelOptions options_;
     PinPaths paths_;
@@ -207,31 +208,38 @@ Result<void> KernelDatapath::remove_all() {
     return remove_everything(paths_, options_.netns_dir);
 }
 
+Result<std::uint64_t> KernelDatapath::ticks_now() {
+    auto clock = TickClock::open();
+    if (!clock) {
+        return unexpected(clock.error());
+    }
+    auto now = clock->read();
+    return now ? Result<std::uint64_t>(now->ticks) : Result<std::uint64_t>(unexpected(now.error()));
+}
+
 Result<FlowSnapshot> KernelDatapath::read_flows(const FlowFilter& filter) {
     auto open_tree = tree();
-    auto clock = TickClock::open();
-    if (!open_tree || !clock) {
-        return unexpected(open_tree ? clock.error() : open_tree.error());
+    if (!open_tree) {
+        return unexpected(open_tree.error());
     }
     auto snapshot = read_flow_records(**open_tree, filter);
     if (snapshot) {
-        auto now = clock->read();
+        auto now = ticks_now();
         if (!now) {
             return unexpected(now.error());
         }
-        snapshot->now = now->ticks;
+        snapshot->now = *now;
     }
     return snapshot;
 }
 
 Result<std::vector<Judged>> KernelDatapath::dry_run(const std::vector<DryRun>& packets) {
     auto open_tree = tree();
-    auto clock = TickClock::open();
-    if (!open_tree || !clock) {
-        return unexpected(open_tree ? clock.error() : open_tree.error());
+    auto now = ticks_now();
+    if (!open_tree || !now) {
+        return unexpected(open_tree ? now.error() : open_tree.error());
     }
-    auto now = clock->read();
-    return now ? dry_run_on(**open_tree, packets, now->ticks) : Result<std::vector<Judged>>(unexpected(now.error()));
+    return dry_run_on(**open_tree, packets, *now);
 }
 
 Result<std::vector<MapUsage>> KernelDatapath::map_usage() {

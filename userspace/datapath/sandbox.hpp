@@ -74,6 +74,7 @@ protected:
     Sandbox(const Options& options, Object tc, std::optional<Object> xdp, Tree tree)
         : capacities_(options.capacities), tc_(std::move(tc)), xdp_(std::move(xdp)), tree_(std::move(tree)) {}
     Result<Tree*> tree() override { return &tree_; }
+    Result<std::uint64_t> ticks_now() override { return now_ms_; }
 
 private:
     Capacities capacities_;

@@ -2,6 +2,7 @@
 #include "datapath/tree_datapath.hpp"
 
 #include <array>
+#include <cassert>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -189,6 +190,37 @@ Result<std::vector<sg_rule_counters>> TreeDatapath::read_rule_counters(const std
         all.push_back({sums[0], sums[1]});
     }
     return all;
+}
+
+Result<AccountsSnapshot> TreeDatapath::read_accounts() {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto accounts = elements<sg_account>((*open_tree)->map(HostMap::kAccounts));
+    auto config = (*open_tree)->config();
+    auto now = ticks_now();
+    if (!accounts || !config || !now) {
+        return unexpected(!accounts ? accounts.error() : !config ? config.error() : now.error());
+    }
+    return AccountsSnapshot{{accounts->begin(), accounts->end()}, *now, config->ticks_per_second};
+}
+
+Result<void> TreeDatapath::adopt(std::uint32_t interface_slot, std::uint32_t seconds) {
+    auto open_tree = tree();
+    if (!open_tree) {
+        return unexpected(open_tree.error());
+    }
+    auto accounts = elements<sg_account>((*open_tree)->map(HostMap::kAccounts));
+    auto config = (*open_tree)->config();
+    auto now = ticks_now();
+    if (!accounts || !config || !now) {
+        return unexpected(!accounts ? accounts.error() : !config ? config.error() : now.error());
+    }
+    assert(interface_slot != 0 && interface_slot < accounts->size());
+    const std::uint64_t until = seconds == 0 ? 0 : *now + std::uint64_t{seconds} * config->ticks_per_second;
+    store_word((*accounts)[interface_slot].adopt_until, until);
+    return {};
 }
 
 Result<void> TreeDatapath::reset_counters(const std::vector<std::uint32_t>& rule_slots,

@@ -23,6 +23,8 @@ public:
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override;
     Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
                                 const std::vector<std::uint32_t>& interface_slots) override;
+    Result<AccountsSnapshot> read_accounts() override;
+    Result<void> adopt(std::uint32_t interface_slot, std::uint32_t seconds) override;
     Result<std::unique_ptr<EventStream>> listen(std::uint16_t what, std::uint32_t interface_slot) override;
     Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override;
     Result<std::uint64_t> flush_flows(const FlowFilter& what) override;
@@ -30,6 +32,8 @@ public:
 protected:
     // The maps, or why there are none.
     virtual Result<Tree*> tree() = 0;
+    // The clock of the flow records.
+    virtual Result<std::uint64_t> ticks_now() = 0;
 
 private:
     Result<sg_control*> control_record();

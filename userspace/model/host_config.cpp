@@ -114,6 +114,18 @@ HostConfig read_config(const YamlNode& root, Report& report) {
 
 }  // namespace
 
+std::string host_policy_words(const HostPolicy& policy) {
+    std::string words = fmt::format("exempt_rate {}", policy.exempt_rate);
+    for (const auto& [key, word] : tracking_words(policy.tracking)) {
+        words += fmt::format("; {} {}", key, word);
+    }
+    for (const Service& service : policy.services) {
+        words += fmt::format("; service {} {} {} {} {} {}", service.vpc, service.endpoint.to_string(), service.protocol,
+                             service.port, service.in, service.out);
+    }
+    return words;
+}
+
 Result<HostConfig> load_host_config(const std::string& path, bool required) {
     const auto bytes = read_file(path, kMaxBytes);
     if (!bytes) {

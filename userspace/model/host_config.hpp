@@ -36,6 +36,9 @@ struct HostPolicy {
     bool operator==(const HostPolicy&) const = default;
 };
 
+// Equal texts: equal policies.
+std::string host_policy_words(const HostPolicy& policy);
+
 struct HostConfig {
     Capacities capacities;
     HostPolicy policy;

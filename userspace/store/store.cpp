@@ -94,6 +94,7 @@ Result<Applied> applied_from_json(const std::string& path, const Json& json) {
         !text("source", applied.source) || !json.contains("state")) {
         return unexpected(corrupt(path, "is damaged: a field is missing"));
     }
+    static_cast<void>(text("host", applied.host_words));  // older records have none
     applied.generation = generation->get<std::uint64_t>();
     auto state = state_from_json(json["state"]);
     if (!state) {
@@ -256,6 +257,7 @@ Result<void> Store::save_applied_to(const char* file, const Applied& applied) co
                        {"applied_by", applied.applied_by},
                        {"applied_at", applied.applied_at},
                        {"source", applied.source},
+                       {"host", applied.host_words},
                        {"state", to_json(applied.state)}};
     const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
     auto written = write_file_atomically(path(file), text, kFileMode);

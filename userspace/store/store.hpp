@@ -32,6 +32,7 @@ struct Applied {
     std::string applied_by;  // caller_text()
     std::string applied_at;  // utc_text()
     std::string source;      // the state file's name, "-" for standard input
+    std::string host_words;  // host_policy_words() then: with others the same state is another image
 };
 
 // Who runs us: "alice uid 0 pid 123 tty pts/1" (SUDO_USER, else USER, else the uid's number).

@@ -76,7 +76,7 @@ TEST_F(TcxAttach, FinishesWhatACrashLeftHalfDone) {
     add_veth("web0", "guest0");
     const Attachment made = attached(request("web0"));
     const auto kept = at(made.device, Hook::kIngress);
-    shell(fmt::format("rm {}/sgbpf/v2/ns-*/links/{}_in", bpffs(), id(1)));
+    shell(fmt::format("rm {}/sgbpf/v3/ns-*/links/{}_in", bpffs(), id(1)));
     EXPECT_EQ(by_id()[id(1)].problem, "inbound rules are not attached");
     attached(request("web0"));
     EXPECT_EQ(at(made.device, Hook::kIngress)[0].link_id, kept[0].link_id);

@@ -206,7 +206,7 @@ TEST_F(Attachments, AClsactDeviceCanBeLeftAndTakenBack) {
 TEST_F(Attachments, ABindingWithoutAProgramIsTold) {
     add_veth("web0", "guest0");
     attached(request("web0"));
-    shell(fmt::format("rm {}/sgbpf/v2/ns-*/links/*", bpffs()));
+    shell(fmt::format("rm {}/sgbpf/v3/ns-*/links/*", bpffs()));
     const Attachment seen = by_id()[id(1)];
     EXPECT_EQ(seen.device.name, "web0");
     EXPECT_NE(seen.problem.find("no program is attached"), std::string::npos) << seen.problem;

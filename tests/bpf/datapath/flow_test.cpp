@@ -16,9 +16,9 @@ protected:
     void SetUp() override {
         KernelTest::SetUp();
         datapath_ = loaded();
-        records_fd_ = Fd(bpf_obj_get((bpffs() + "/sgbpf/v2/maps/sg_flows").c_str()));
-        index_fd_ = Fd(bpf_obj_get((bpffs() + "/sgbpf/v2/maps/sg_flow_index").c_str()));
-        free_fd_ = Fd(bpf_obj_get((bpffs() + "/sgbpf/v2/maps/sg_flow_free").c_str()));
+        records_fd_ = Fd(bpf_obj_get((bpffs() + "/sgbpf/v3/maps/sg_flows").c_str()));
+        index_fd_ = Fd(bpf_obj_get((bpffs() + "/sgbpf/v3/maps/sg_flow_index").c_str()));
+        free_fd_ = Fd(bpf_obj_get((bpffs() + "/sgbpf/v3/maps/sg_flow_free").c_str()));
         bytes_ = small_capacities().flows * sizeof(sg_flow);
         records_ =
             static_cast<sg_flow*>(::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, records_fd_.get(), 0));
@@ -127,7 +127,7 @@ TEST_F(FlowTest, FlushesByInterfaceByAddressAndAll) {
     EXPECT_EQ(indexed(), 5U);
 
     what = {};
-    what.peer = Prefix::parse("198.51.100.4/30")->prefix;  // .4 to .7: of these 5 and 7 are left
+    what.peer = Prefix{{Family::kIpv4, {198, 51, 100, 4}}, 30};  // .4 to .7: of these 5 and 7 are left
     EXPECT_EQ(datapath_->flush_flows(what).value(), 2U);
 
     what = {};
@@ -168,8 +168,8 @@ TEST_F(FlowTest, FlushesARulesFlows) {
 }
 
 TEST_F(FlowTest, AddsCountersOfAllCpus) {
-    const Fd counters(bpf_obj_get((bpffs() + "/sgbpf/v2/maps/sg_counters").c_str()));
-    const Fd rules(bpf_obj_get((bpffs() + "/sgbpf/v2/maps/sg_rule_counts").c_str()));
+    const Fd counters(bpf_obj_get((bpffs() + "/sgbpf/v3/maps/sg_counters").c_str()));
+    const Fd rules(bpf_obj_get((bpffs() + "/sgbpf/v3/maps/sg_rule_counts").c_str()));
     constexpr std::size_t kMostCpus = 512;
     std::vector<sg_counters> per_cpu(kMostCpus);
     std::vector<sg_rule_counters> rule_per_cpu(kMostCpus);

@@ -34,7 +34,7 @@ protected:
         ::waitpid(child, &status, 0);
         return WIFEXITED(status) && WEXITSTATUS(status) == 0;
     }
-    [[nodiscard]] std::string maps_directory() const { return bpffs() + "/sgbpf/v2/maps"; }
+    [[nodiscard]] std::string maps_directory() const { return bpffs() + "/sgbpf/v3/maps"; }
 };
 
 bpf_map_info info_of(const std::string& path) {

@@ -258,8 +258,10 @@ TEST(FlushFlows, OfAGroupAreThoseOfTheInterfacesThatCarryIt) {  // SG-5.26
     ASSERT_TRUE(host.apply(state_text(
         "      - {protocol: tcp, port: 80, cidr: 192.0.2.0/24}\n", "  db: {vpc: prod, description: Databases}\n",
         "  db0: {vpc: prod, match: {device: tap-db0}, addresses: [10.0.1.20], groups: [db]}\n")));
+    const MapImage image = image_from_maps(*host.kernel.read_maps(), host.kernel.generation());
     sg_flow of_web{};
-    of_web.key.interface_slot = static_cast<__u16>(web_slot(host));
+    of_web.key.interface_slot =
+        static_cast<__u16>(*image.interface_slot(host.engine->applied_state()->interfaces.at("web0").id));
     of_web.word = (std::uint64_t{7} << 32) | SG_FLOW_ESTABLISHED;
     sg_flow of_db = of_web;
     of_db.key.interface_slot = 3 - of_web.key.interface_slot;

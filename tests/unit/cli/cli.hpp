@@ -49,6 +49,8 @@ public:
     Result<std::vector<sg_rule_counters>> read_rule_counters(const std::vector<std::uint32_t>& slots) override {
         return kernel_.read_rule_counters(slots);
     }
+    Result<AccountsSnapshot> read_accounts() override { return kernel_.read_accounts(); }
+    Result<void> adopt(std::uint32_t slot, std::uint32_t seconds) override { return kernel_.adopt(slot, seconds); }
     Result<void> reset_counters(const std::vector<std::uint32_t>& rule_slots,
                                 const std::vector<std::uint32_t>& interface_slots) override {
         return kernel_.reset_counters(rule_slots, interface_slots);
