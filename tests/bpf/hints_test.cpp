@@ -21,6 +21,7 @@ State state() {
     builder.vpc("v").group("v/g");
     builder.allow("v/g", SG_IN, kTcp, 80, 80, "192.0.2.0/24");
     builder.interface("a", {"v/g"}, {"10.0.1.10"});
+    builder.state().interfaces.at("a").tracking.max_opening = small_capacities().flows;
     return builder;
 }
 

@@ -18,7 +18,7 @@ class Attachments : public AttachFixture {
 protected:
     [[nodiscard]] std::size_t instances() const {
         std::size_t count = 0;
-        for (const auto& entry : std::filesystem::directory_iterator(bpffs() + "/sgbpf/v2")) {
+        for (const auto& entry : std::filesystem::directory_iterator(bpffs() + "/sgbpf/v3")) {
             count += entry.path().filename().string().starts_with("ns-") ? 1 : 0;
         }
         return count;

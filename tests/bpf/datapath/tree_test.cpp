@@ -155,7 +155,7 @@ TEST_F(TreeTest, KeepsPinnedSizesAndReportsThem) {
 
 TEST_F(TreeTest, RefusesPinsOfAnotherVersion) {
     loaded();
-    std::filesystem::rename(bpffs() + "/sgbpf/v2", bpffs() + "/sgbpf/v9");
+    std::filesystem::rename(bpffs() + "/sgbpf/v3", bpffs() + "/sgbpf/v9");
     auto datapath = make_kernel_datapath(options());
     EXPECT_FALSE(datapath->is_empty().value());
     for (const bool create : {false, true}) {
@@ -178,7 +178,7 @@ TEST_F(TreeTest, RefusesMapsOfAnotherLayout) {
     auto opened = make_kernel_datapath(options())->open(small_capacities(), true);
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().code, ErrorCode::kUnsupported);
-    EXPECT_NE(opened.error().message.find("layout 3"), std::string::npos) << opened.error().message;
+    EXPECT_NE(opened.error().message.find("layout 4"), std::string::npos) << opened.error().message;
 }
 
 TEST_F(TreeTest, RefusesAPinThatIsAnotherMap) {

@@ -195,7 +195,7 @@ TEST_F(WriteTest, CountsWhatIsUsed) {
     EXPECT_GE(by_name["sg_flows"].bytes, small_capacities().flows * sizeof(sg_flow));
     EXPECT_EQ(by_name["sg_events"].used, 0U);
     EXPECT_EQ(by_name["sg_events"].limit, SG_EVENT_RING_BYTES);
-    EXPECT_EQ(by_name.size(), kMaps.size() + 11);
+    EXPECT_EQ(by_name.size(), kMaps.size() + 12);
 }
 
 }  // namespace
