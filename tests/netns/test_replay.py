@@ -15,7 +15,7 @@ SMALL = ("schema: sgbpf-host/v1\ncapacities: {interfaces: 64, policy_slots: 128,
          "list_prefixes: 1024, members: 1024, local_prefixes: 1024, set_classes: 1024, classes: 256, intervals: 1024, "
          "rule_refs: 1024, rules: 256, flows: 1024, ifindexes: 1024}\n")
 # Counters of the live traffic that goes on meanwhile, and what cannot be dumped (queue, ring).
-MOVING = ("sg_sweep", "sg_confirm", "sg_events", "sg_event_counts", "sg_flow_free", "sg_counters")
+MOVING = ("sg_sweep", "sg_confirm", "sg_events", "sg_event_counts", "sg_flow_free", "sg_counters", "sg_accounts")
 
 
 class Replay(lab.LabTest):

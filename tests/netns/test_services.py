@@ -29,6 +29,15 @@ class Services(lab.LabTest):
                           self.lab.tcp(w.guest, w.peer, 53, 6), self.lab.tcp(w.peer, w.guest, 80)])
         self.assertEqual(self.lab.sgbpf("show", "flows", "--json").json()["Flows"], [])
 
+    def test_another_host_yaml_with_the_same_state_is_a_change(self):  # SG-6.4
+        w = self.world
+        w.apply([], [])
+        self.lab.traffic([self.lab.udp(w.guest, w.peer, 53)])
+        lab.write(self.lab.host_config, SERVICES.replace("port: 53", "port: 54"))
+        w.apply([], [])
+        self.lab.traffic([self.lab.udp(w.guest, w.peer, 54, 6), self.lab.tcp(w.guest, w.peer, 80)],
+                         [self.lab.udp(w.guest, w.peer, 53)])
+
     def test_a_service_of_another_vpc_is_filtered_and_said(self):  # SG-6.4
         lab.write(self.lab.host_config, SERVICES.replace("prod", "prd"))
         w = self.world

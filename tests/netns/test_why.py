@@ -104,7 +104,8 @@ class Why(lab.LabTest):
         self.assert_says(self.why("web0", "in", "--frame", frame), "PASS rule")
         self.assert_says(self.why("web0", "in", "--frame", frame[:80], code=1), "DROP truncated")
         self.assert_says(self.why("web0", "in", "--frame", frame[:60], code=1), "DROP truncated")
-        said = self.why("web0", "out", "--frame", frame, code=1)
+        self.assert_says(self.why("web0", "out", "--frame", frame, code=1), "DROP source-mac")
+        said = self.why("web0", "out", "--frame", frame[12:24] + frame[:12] + frame[24:], code=1)
         self.assert_says(said, "DROP source-dest-check: source 192.0.2.7 is not an address of web0, which has 10.0.1.10")
 
     def test_what_is_not_attached_is_judged_with_a_note(self):
@@ -135,12 +136,12 @@ class Why(lab.LabTest):
             self.assertEqual(len(said.err.splitlines()), 1, str(said))
 
     def dump(self):
-        """Every pinned map. Not those that change by themselves: the sweeper counts its own passes, and the guests'
-        neighbour discovery, which is unfiltered, counts whenever it likes."""
+        """Every pinned map. Not those that change by themselves: the sweeper counts its own passes and recounts, and
+        the guests' neighbour discovery, which is unfiltered, counts and takes tokens whenever it likes."""
         folder = f"{self.lab.bpffs}/sgbpf/v3/maps"
         dumps = {}
         for name in sorted(os.listdir(folder)):
-            if name not in ("sg_sweep", "sg_confirm", "sg_events", "sg_flow_free", "sg_counters"):
+            if name not in ("sg_sweep", "sg_confirm", "sg_events", "sg_flow_free", "sg_counters", "sg_accounts"):
                 dumps[name] = lab.run(["/usr/sbin/bpftool", "map", "dump", "pinned", f"{folder}/{name}"]).stdout
         for interface in ("web0", "db0"):
             dumps[interface] = {key: packets for key, packets in self.reasons(interface).items()
