@@ -75,14 +75,19 @@ protected:
     [[nodiscard]] int program(unsigned direction) {
         return programs().program_fd(direction == SG_IN ? (xdp() ? "sg_xdp_in" : "sg_tc_in") : "sg_tc_out");
     }
-    bool tcp(unsigned direction, std::uint64_t flow, int flags) {
+    bool tcp(unsigned direction, std::uint64_t flow, int flags, std::uint32_t sequence = 1,
+             std::uint32_t acknowledgement = 0, std::size_t payload = 0) {
         const auto port = static_cast<std::uint16_t>(1024 + flow % 50000);
-        const auto bits = static_cast<std::uint8_t>(flags);
-        return shoot(direction, direction == SG_IN
-                                    ? Bytes(Ethernet{} / Ipv4{.source = "192.0.2.7", .destination = "10.0.1.10"} /
-                                            Tcp{.from = port, .to = 80, .flags = bits})
-                                    : Bytes(Ethernet{} / Ipv4{.source = "10.0.1.10", .destination = "192.0.2.7"} /
-                                            Tcp{.from = 80, .to = port, .flags = bits}));
+        const bool in = direction == SG_IN;
+        return shoot(direction,
+                     Ethernet{} /
+                         Ipv4{.source = in ? "192.0.2.7" : "10.0.1.10", .destination = in ? "10.0.1.10" : "192.0.2.7"} /
+                         Tcp{.from = in ? port : std::uint16_t{80},
+                             .to = in ? std::uint16_t{80} : port,
+                             .flags = static_cast<std::uint8_t>(flags),
+                             .sequence = sequence,
+                             .acknowledgement = acknowledgement} /
+                         Raw{Bytes(payload)});
     }
     bool shoot(unsigned direction, const Bytes& frame) {
         bpf_test_run_opts options{};

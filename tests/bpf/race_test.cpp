@@ -240,6 +240,42 @@ TEST_P(Race, RevocationAgainstTraffic) {
     }
 }
 
+// Strict mode, two segments of one direction on two CPUs: what the later one sent is not forgotten, so that its
+// acknowledgement passes; and acknowledgements at once with data of the other side.
+TEST_P(Race, StrictSegmentsOfOneDirectionOnBothCpus) {
+    State state = inbound_web();
+    state.interfaces.at("a").tracking.strict = true;
+    make(state);
+    std::uint32_t client = 0xfffff000;  // wraps around soon
+    std::uint32_t server = 5000;
+    ASSERT_TRUE(tcp(SG_IN, 1, kSyn, client - 1) && tcp(SG_OUT, 1, kSyn | kAck, server - 1, client) &&
+                tcp(SG_IN, 1, kAck, client, server) && tcp(SG_OUT, 1, kAck, server, client));
+    std::atomic<bool> refused = false;
+    TwoCpus work;
+    work.first = [&](std::uint64_t round) {
+        refused = refused || !tcp(SG_IN, 1, kAck, round % 2 == 0 ? client : client + 100, server, 100);
+    };
+    work.second = [&](std::uint64_t round) {
+        refused = refused || !tcp(SG_IN, 1, kAck, round % 2 == 0 ? client + 100 : client, server, 100);
+    };
+    std::string wrong;
+    work.after = [&](std::uint64_t round) {
+        client += 200;
+        if (!tcp(SG_OUT, 1, kAck, server, client, 50)) {
+            wrong += "an acknowledgement of both was refused";
+        }
+        server += 50;
+        if (round % kSeries == 0 && tcp(SG_IN, 1, kRst, client + 0x40000000)) {
+            wrong += "a blind reset passed";
+        }
+        return wrong.empty() && !refused;
+    };
+    const auto rounds = run_rounds(work);
+    EXPECT_EQ(wrong, "");
+    EXPECT_FALSE(refused) << drops();
+    report("strict segments", rounds);
+}
+
 // Everything at once on few tuples and a small table, which is often full. Some flows are protected: they are
 // refreshed and never closed, so they must always pass. What no rule admits must never pass.
 TEST_P(Race, AnythingAtOnce) {
