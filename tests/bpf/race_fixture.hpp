@@ -27,10 +27,10 @@ constexpr std::uint64_t kStart = 1'000'000;
 
 class Race : public testing::TestWithParam<TestPrograms::Mode> {
 protected:
-    void make(const State& state, std::uint32_t flows = 1024) {
+    void make(const State& state, std::uint32_t flows = 1024, bool whole_table = true) {
         Capacities capacities = small_capacities();
         capacities.flows = flows;
-        auto policy = LivePolicy::make(alone(state, flows), capacities, GetParam());
+        auto policy = LivePolicy::make(whole_table ? alone(state, flows) : state, capacities, GetParam());
         ASSERT_TRUE(policy) << policy.error().message << policy.error().detail;
         policy_ = std::move(*policy);
         policy_->programs().sandbox().share();

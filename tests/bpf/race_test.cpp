@@ -144,49 +144,56 @@ TEST_P(Race, CommitsNeitherStopATrackedFlowNorAdmitAnother) {
     report("commits against traffic", packets);
 }
 
-// Both CPUs open flows at the interface's caps: neither is ever passed, and what was refused is not counted.
-TEST_P(Race, CapsAreNeverPassed) {
-    State state = inbound_web();
-    make(state);
-    state = alone(state, 1024);
-    constexpr std::uint32_t kMost = 20;
-    constexpr std::uint32_t kOpening = 12;
-    state.interfaces.at("a").tracking.max_flows = kMost;
-    state.interfaces.at("a").tracking.max_opening = kOpening;
-    state.interfaces.at("a").tracking.reserved = 5;
-    ASSERT_TRUE(policy_->commit(state));
-    std::string wrong;
-    const auto burst = [&](unsigned who, std::uint64_t round) {
-        for (std::uint64_t one = 0; one < 16; ++one) {
-            const std::uint64_t number = round * 32 + one * 2 + who;
-            if (tcp(SG_IN, number, kSyn) && one % 2 == 0) {
-                tcp(SG_OUT, number, kSyn | kAck);
-                tcp(SG_IN, number, kAck);
+// One place is left, and both CPUs open a flow: one gets it. By each of the limits: of unanswered flows, of the
+// interface's, of the pool.
+TEST_P(Race, TheLastPlaceIsTakenOnce) {
+    constexpr std::uint32_t kTable = 33;  // slot 0 is never used
+    constexpr std::uint32_t kLimit = 8;
+    for (const char* limit : {"opening", "flows", "pool"}) {
+        SCOPED_TRACE(limit);
+        State state = inbound_web().interface("b", {"v/g"}, {"10.0.1.20"});
+        TrackingOptions& tracking = state.interfaces.at("a").tracking;
+        tracking = {.max_flows = kTable, .max_opening = kTable, .reserved = 0};
+        if (limit == std::string("pool")) {
+            state.interfaces.at("b").tracking = {.max_flows = 16, .reserved = 16};
+        } else {
+            state.interfaces.at("b").tracking.reserved = 0;
+            (limit == std::string("opening") ? tracking.max_opening : tracking.max_flows) = kLimit;
+        }
+        const std::uint32_t places = limit == std::string("pool") ? kTable - 1 - 16 : kLimit;
+        policy_.reset();
+        make(state, kTable, false);
+        std::string wrong;
+        std::array<bool, 2> passed{};
+        TwoCpus work;
+        work.before = [&](std::uint64_t round) {
+            for (std::uint64_t one = 0; one + 1 < places; ++one) {
+                if (!tcp(SG_IN, round * 64 + one, kSyn)) {
+                    wrong += "refused before the limit";
+                }
             }
-        }
-    };
-    std::uint64_t full = 0;
-    TwoCpus work;
-    work.first = [&](std::uint64_t round) { burst(0, round); };
-    work.second = [&](std::uint64_t round) { burst(1, round); };
-    work.after = [&](std::uint64_t /*round*/) {
-        wrong += flow_table_faults(programs());
-        std::uint32_t opening = 0;
-        const auto flows = programs().live_flows();
-        for (const sg_flow& one : flows) {
-            opening += SG_WORD_TIER(one.word) == SG_TIER_OPENING ? 1 : 0;
-        }
-        if (flows.size() > kMost || opening > kOpening) {
-            wrong += std::to_string(flows.size()) + " flows, " + std::to_string(opening) + " of them opening";
-        }
-        full += flows.size() == kMost || opening == kOpening ? 1 : 0;
-        start_again();
-        return wrong.empty();
-    };
-    const auto rounds = run_rounds(work);
-    EXPECT_EQ(wrong, "");
-    EXPECT_EQ(full, rounds) << "32 openings fill one cap or the other";
-    report("caps", rounds);
+        };
+        work.first = [&](std::uint64_t round) { passed[0] = tcp(SG_IN, round * 64 + 62, kSyn); };
+        work.second = [&](std::uint64_t round) { passed[1] = tcp(SG_IN, round * 64 + 63, kSyn); };
+        std::uint64_t neither = 0;
+        work.after = [&](std::uint64_t /*round*/) {
+            if (passed[0] && passed[1]) {
+                wrong += "both got the last place";
+            }
+            neither += !passed[0] && !passed[1] ? 1 : 0;
+            if (programs().live_flows().size() > places) {
+                wrong += "more flows than places";
+            }
+            wrong += flow_table_faults(programs());
+            start_again();
+            return wrong.empty();
+        };
+        work.first_won = [&] { return passed[0]; };
+        const auto rounds = run_rounds(work);
+        EXPECT_EQ(wrong, "");
+        EXPECT_EQ(neither, 0u) << "rounds in which nobody got the last place";
+        report(limit, rounds);
+    }
 }
 
 // `recheck` and `kill`, with the rule taken away and brought back, beside both directions of a flow. Once a commit

@@ -65,6 +65,7 @@ TEST_P(TimerStatement, SG_5_32_AStreamIsTheSecondReplyAfterASecondRequest) {
     }
     EXPECT_NE(state_of_only_flow(), SG_FLOW_UDP_STREAM) << "one request and one long answer";
     ASSERT_EQ(udp(SG_OUT, kDns), SG_REASON_TRACKED);
+    ASSERT_EQ(udp(SG_OUT, kDns), SG_REASON_TRACKED);
     EXPECT_NE(state_of_only_flow(), SG_FLOW_UDP_STREAM) << "the second request is not answered yet";
     wait(30 * kSecond);
     ASSERT_EQ(udp(SG_IN, kDns), SG_REASON_TRACKED);
