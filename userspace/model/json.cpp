@@ -86,29 +86,6 @@ Json list_to_json(const PrefixList& list) {
             {"entries", std::move(entries)}};
 }
 
-// Only what is set.
-Json tracking_to_json(const TrackingOptions& options) {
-    Json object = Json::object();
-    const auto put = [&](const char* key, const auto& value) {
-        if (value) {
-            object[key] = *value;
-        }
-    };
-    put("strict", options.strict);
-    put("max_flows", options.max_flows);
-    put("max_opening", options.max_opening);
-    put("reserved", options.reserved);
-    put("opening_recycle", options.opening_recycle);
-    put("always_track", options.always_track);
-    if (!options.always_track_peers.empty()) {
-        object["always_track_peers"] = to_json(options.always_track_peers);
-    }
-    if (options.revocation) {
-        object["revocation"] = revocation_text(*options.revocation);
-    }
-    return object;
-}
-
 Json interface_to_json(const Interface& interface) {
     Json object = {{"id", interface.id},
                    {"vpc", interface.vpc},

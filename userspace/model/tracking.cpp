@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace sgbpf {
 
@@ -138,6 +139,30 @@ std::vector<std::pair<std::string, std::string>> tracking_words(const TrackingOp
         words.emplace_back("revocation", revocation_text(*options.revocation));
     }
     return words;
+}
+
+nlohmann::json tracking_to_json(const TrackingOptions& options) {
+    nlohmann::json object = nlohmann::json::object();
+    const auto put = [&](const char* key, const auto& value) {
+        if (value) {
+            object[key] = *value;
+        }
+    };
+    put("strict", options.strict);
+    put("max_flows", options.max_flows);
+    put("max_opening", options.max_opening);
+    put("reserved", options.reserved);
+    put("opening_recycle", options.opening_recycle);
+    put("always_track", options.always_track);
+    if (!options.always_track_peers.empty()) {
+        for (const Prefix& peer : options.always_track_peers) {
+            object["always_track_peers"].push_back(peer.to_string());
+        }
+    }
+    if (options.revocation) {
+        object["revocation"] = revocation_text(*options.revocation);
+    }
+    return object;
 }
 
 }  // namespace sgbpf

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
 #include <sgbpf/state.hpp>
 
 #include "model/fields.hpp"
@@ -27,5 +28,8 @@ TrackingOptions read_tracking(Site site, Report& report);
 
 // What is set, key by key, in the order and the form of the file: {"max_opening", "1000"} ...
 std::vector<std::pair<std::string, std::string>> tracking_words(const TrackingOptions& options);
+
+// For the record of what is applied: only what is set.
+nlohmann::json tracking_to_json(const TrackingOptions& options);
 
 }  // namespace sgbpf
