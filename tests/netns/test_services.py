@@ -34,7 +34,7 @@ class Services(lab.LabTest):
         w.apply([], [])
         self.lab.traffic([self.lab.udp(w.guest, w.peer, 53)])
         lab.write(self.lab.host_config, SERVICES.replace("port: 53", "port: 54"))
-        w.apply([], [])
+        self.assert_says(w.apply([], []), "applied generation 2")
         self.lab.traffic([self.lab.udp(w.guest, w.peer, 54, 6), self.lab.tcp(w.guest, w.peer, 80)],
                          [self.lab.udp(w.guest, w.peer, 53)])
 
