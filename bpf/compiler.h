@@ -36,6 +36,11 @@
 #else
 #define SG_UNROLL
 #endif
+#ifdef __clang__
+#define SG_KEEP_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define SG_KEEP_LOOP
+#endif
 /* Own name: glibc redefines __always_inline. */
 #define SG_INLINE static inline __attribute__((always_inline, unused))
 /* Verified once, whatever calls it (Documentation/bpf: global functions); slow path only, ~10 ns a call. */
@@ -46,4 +51,6 @@
 #ifdef __bpf__
 /* Forgets what the compiler knows of a value, so that it keeps the bounds check the verifier must see. */
 #define SG_HIDE(value) asm volatile("" : "+r"(value))
+#else
+#define SG_HIDE(value) (void)(value)
 #endif

@@ -125,6 +125,8 @@ SG_INLINE __u32 sg_flow_seconds(__u8 state, const struct sg_interface_config* co
             return config->udp_stream;
         case SG_FLOW_ICMP:
             return SG_SECONDS_ICMP;
+        case SG_FLOW_FRAGMENT:
+            return SG_SECONDS_FRAGMENT;
         default:
             return SG_SECONDS_OTHER;
     }

@@ -192,14 +192,15 @@ SG_GLOBAL int sg_flow_advance(__u32 slot, __u64 word, __u32 from_opener, __u32 t
 /* What opens a flow besides the packet; on the stack of the slow path. */
 struct sg_opening {
     __u64 now;
-    __u32 direction; /* of the opener: SG_OUT = the workload; an adopted flow's packet may go the other way */
+    __u64 generation; /* that the rules were asked at */
+    __u32 direction;  /* of the opener: SG_OUT = the workload; an adopted flow's packet may go the other way */
     __u32 epoch;
     __u32 rule;
     __u32 slot; /* out: the record */
     __u8 adopted;
     __u8 strict;
     __u8 from_opener;
-    __u8 pad;
+    __u8 fragment; /* no flow: the context of a datagram */
 };
 
 SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet, const struct sg_opening* opening) {
@@ -210,9 +211,9 @@ SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet
     flow->icmp_code = packet->icmp_code;
     flow->created = (__u32)opening->now;
     flow->packets[0] = opening->from_opener;
-    flow->packets[1] = !opening->from_opener;
+    flow->packets[1] = !opening->from_opener && !opening->fragment; /* sg_fragment_ranges begin with zeros */
     flow->bytes[0] = opening->from_opener ? packet->length : 0;
-    flow->bytes[1] = opening->from_opener ? 0 : packet->length;
+    flow->bytes[1] = opening->from_opener || opening->fragment ? 0 : packet->length;
     flow->sequence[0] = 0;
     flow->sequence[1] = 0;
     flow->window[0] = 0;
@@ -222,7 +223,7 @@ SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet
 }
 
 SG_INLINE __u8 sg_opening_tier(const struct sg_opening* opening) {
-    return opening->adopted ? SG_TIER_ESTABLISHED : SG_TIER_OPENING;
+    return opening->fragment ? SG_TIER_FRAGMENT : opening->adopted ? SG_TIER_ESTABLISHED : SG_TIER_OPENING;
 }
 
 SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_opening* opening, __u32 incarnation,
@@ -231,7 +232,8 @@ SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_op
     const __u64 flags = (opening->direction == SG_OUT ? SG_FLOW_OPENED_OUT : 0) |
                         (opening->adopted ? SG_FLOW_ADOPTED : 0) |
                         (opening->strict && tcp && !opening->adopted ? SG_FLOW_WINDOWS : 0);
-    const __u8 state = !opening->adopted                      ? sg_flow_first(packet->key.protocol)
+    const __u8 state = opening->fragment                      ? SG_FLOW_FRAGMENT
+                       : !opening->adopted                    ? sg_flow_first(packet->key.protocol)
                        : tcp                                  ? SG_FLOW_ESTABLISHED
                        : packet->key.protocol == SG_PROTO_UDP ? SG_FLOW_UDP_ANSWERED
                                                               : SG_FLOW_OTHER;
@@ -239,8 +241,10 @@ SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_op
            state;
 }
 
-/* How often an opening is tried when another CPU is rewriting the same record (~0.1 us each). */
-#define SG_OPEN_TRIES 4
+/* How often an opening is tried when another CPU changes the same tuple, and how often it looks at a record in change.
+ */
+#define SG_OPEN_TRIES 3
+#define SG_BUSY_LOOKS 32
 
 /*
  * The record that the index has for the packet's key becomes the new flow's: it is expired, or closing and the
@@ -254,19 +258,27 @@ SG_INLINE enum sg_reason sg_flow_replace(const struct sg_packet* packet, struct 
     if (!flow) {
         return SG_REASON_INTERNAL;
     }
-    const __u64 word = SG_READ(flow->word);
+    __u64 word = SG_READ(flow->word);
+    for (int i = 0; i < SG_BUSY_LOOKS && SG_WORD_STATE(word) == SG_FLOW_BUSY; i++) {
+        word = SG_READ(flow->word);
+    }
     const __u8 state = SG_WORD_STATE(word);
-    if (!sg_flow_is_live(state) || !sg_same_key(&flow->key, &packet->key)) {
+    if (!sg_flow_is_live(state) || (SG_WORD_FLAGS(word) & SG_FLOW_LOCKED) || !sg_same_key(&flow->key, &packet->key)) {
         return SG_REASON_NONE; /* being freed or rewritten */
     }
     opening->slot = slot;
     const int expired = sg_flow_expired((__u32)opening->now, SG_READ(flow->last_seen), sg_flow_seconds(state, config),
                                         sg_config.ticks_per_second);
-    if (sg_config.dry_run || (!expired && !(sg_flow_is_closing(state) && sg_tcp_opens(packet->tcp_flags)))) {
+    if (!expired && !(sg_flow_is_closing(state) && sg_tcp_opens(packet->tcp_flags))) {
         return SG_REASON_RULE; /* another CPU opened it: this packet is one of it */
     }
     const int tier = sg_opening_tier(opening);
     const int more = tier == SG_TIER_OPENING && SG_WORD_TIER(word) != SG_TIER_OPENING;
+    if (sg_config.dry_run) {
+        opening->slot = 0; /* it would be a new flow */
+        return more && SG_READ(account->opening) >= sg_limit(config->max_opening) ? SG_REASON_OPENING_LIMIT
+                                                                                  : SG_REASON_RULE;
+    }
     const __u8 budget = SG_WORD_BUDGET(word);
     sg_end_begins(account, budget); /* the pool's too: while it is BUSY no recount sees the record */
     enum sg_reason reason = SG_REASON_OPENING_LIMIT;
@@ -297,24 +309,19 @@ SG_INLINE enum sg_reason sg_flow_create(const struct sg_packet* packet, const st
                                         struct sg_account* account) {
     __u32 slot = 0;
     if (sg_config.dry_run) {
-        const int full =
-            (sg_opening_tier(opening) == SG_TIER_OPENING && SG_READ(account->opening) >= sg_limit(config->max_opening));
-        const struct sg_account* pool = sg_account_at(0);
-        const int none = SG_READ(account->flows) >= sg_limit(config->max_flows) ||
-                         (SG_READ(account->reserved) >= config->reserved && pool &&
-                          SG_READ(pool->flows) >= sg_limit(SG_READ(pool->limit))) ||
-                         bpf_map_peek_elem(&sg_flow_free, &slot) < 0;
-        return full ? SG_REASON_OPENING_LIMIT : none ? SG_REASON_NO_CAPACITY : SG_REASON_RULE;
+        const enum sg_reason room = sg_would_charge(account, config, sg_opening_tier(opening));
+        return room == SG_REASON_RULE && bpf_map_peek_elem(&sg_flow_free, &slot) < 0 ? SG_REASON_NO_CAPACITY : room;
     }
-    __u8 budget = SG_BUDGET_NONE;
+    const __u32 owner = key->interface_slot;
     const __u8 tier = sg_opening_tier(opening);
-    enum sg_reason reason = sg_charge(account, config, tier, &budget);
-    if (reason != SG_REASON_RULE) {
-        return reason;
+    const int charged = sg_charge(owner, tier, opening->generation);
+    if (charged < 0) {
+        return (enum sg_reason) - charged;
     }
+    const __u8 budget = (__u8)charged;
     struct sg_flow* flow = bpf_map_pop_elem(&sg_flow_free, &slot) < 0 ? 0 : sg_flow_at(slot);
     if (!flow) {
-        sg_discharge(account, tier, budget);
+        sg_discharge(owner, tier, budget);
         return SG_REASON_NO_CAPACITY;
     }
     const __u32 incarnation = SG_WORD_INCARNATION(SG_READ(flow->word)) + 1;
@@ -329,7 +336,7 @@ SG_INLINE enum sg_reason sg_flow_create(const struct sg_packet* packet, const st
     }
     SG_WRITE(flow->word, ((__u64)incarnation << 32) | SG_FLOW_FREE);
     bpf_map_push_elem(&sg_flow_free, &slot, 0);
-    sg_discharge(account, tier, budget);
+    sg_discharge(owner, tier, budget);
     return error == -7 /* E2BIG */ || error == -12 /* ENOMEM */ ? SG_REASON_NO_CAPACITY : SG_REASON_NONE;
 }
 
@@ -341,7 +348,7 @@ SG_GLOBAL int sg_flow_open(const struct sg_packet* packet, struct sg_opening* op
     if (!packet || !opening) {
         return SG_REASON_INTERNAL;
     }
-    const struct sg_interface_config* config = sg_interface_at(packet->key.interface_slot, sg_generation());
+    const struct sg_interface_config* config = sg_interface_at(packet->key.interface_slot, opening->generation);
     struct sg_account* account = sg_account_at(packet->key.interface_slot);
     if (!config || !account) {
         return SG_REASON_INTERNAL;
@@ -364,7 +371,7 @@ SG_GLOBAL int sg_flow_open(const struct sg_packet* packet, struct sg_opening* op
  */
 SG_GLOBAL int sg_flow_reap(__u32 slot, __u64 word) {
     struct sg_flow* flow = sg_flow_at(slot);
-    if (!flow) {
+    if (!flow || (SG_WORD_FLAGS(word) & SG_FLOW_LOCKED)) {
         return 0;
     }
     const struct sg_flow_key key = flow->key;
@@ -379,7 +386,7 @@ SG_GLOBAL int sg_flow_reap(__u32 slot, __u64 word) {
         if (error == 0 || error == -2 /* ENOENT */) {
             SG_WRITE(flow->word, incarnation | SG_FLOW_FREE);
             bpf_map_push_elem(&sg_flow_free, &slot, 0);
-            sg_discharge(account, SG_WORD_TIER(word), SG_WORD_BUDGET(word));
+            sg_discharge(key.interface_slot, SG_WORD_TIER(word), SG_WORD_BUDGET(word));
             return 1;
         }
         /* EBUSY: the bucket's lock is taken on this CPU. A key left behind would refuse its tuple for ever. */

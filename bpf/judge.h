@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Bound: everything but the established path, in three functions, for the stack's sake. Each fills or reads *packet
- * and answers SG_REASON_NONE when the next one is to be asked:
- *   sg_judge_frame     parse -> exempt? -> source/dest check
- *   sg_judge_tracked   flow hit?
- *   sg_judge_new       rules -> open
+ * Bound: everything but the established path, in functions of their own, for the stack's sake. Each fills or reads
+ * *packet and answers SG_REASON_NONE when the next one is to be asked:
+ * - sg_judge_frame: parse, exempt?, source/dest check
+ * - sg_judge_tracked: flow hit?
+ * - sg_judge_fragment (bpf/fragments.h): later fragment of a datagram that passes?
+ * - sg_judge_related (bpf/related.h): error about a flow?
+ * - sg_judge_new: rules, open
  */
 #pragma once
 
 #include "bpf/exempt.h"
+#include "bpf/fragments.h"
 #include "bpf/reclaim.h"
+#include "bpf/related.h"
 #include "bpf/second_look.h"
 #include "bpf/tcp.h"
 
@@ -41,6 +45,13 @@ SG_INLINE int sg_opens_flow(const struct sg_packet* packet) {
     }
 }
 
+/* Is the packet's peer one whose flows are never untracked (SG-5.19)? */
+SG_GLOBAL int sg_tracks_peer(const struct sg_packet* packet, __u64 generation) {
+    const struct sg_interface_config* config = packet ? sg_interface_at(packet->key.interface_slot, generation) : 0;
+    return config &&
+           sg_is_tracked_peer(config, packet->key.interface_slot, packet->key.family, packet->key.remote, generation);
+}
+
 /* Why a packet that a rule admits makes no entry; SG_TRACKING_OPENED when it makes one. */
 SG_INLINE enum sg_tracking sg_tracking_of(const struct sg_packet* packet, const struct sg_interface_config* config,
                                           __u32 direction, __u64 generation, const struct sg_match* match) {
@@ -57,8 +68,7 @@ SG_INLINE enum sg_tracking sg_tracking_of(const struct sg_packet* packet, const 
         return SG_TRACKING_GROUP_TARGET;
     }
     if (match->stage == SG_STAGE_ANY && (protocol == SG_PROTO_TCP || protocol == SG_PROTO_UDP) &&
-        !(config->flags & SG_IF_ALWAYS_TRACK) &&
-        !sg_is_tracked_peer(config, packet->key.interface_slot, packet->key.family, packet->key.remote, generation)) {
+        !(config->flags & SG_IF_ALWAYS_TRACK) && !sg_tracks_peer(packet, generation)) {
         const __u32 opposite = direction == SG_IN ? config->policy_slot[SG_OUT] : config->policy_slot[SG_IN];
         if (sg_policy_is_open(opposite, generation, packet->key.family, protocol == SG_PROTO_UDP)) {
             return SG_TRACKING_OPEN_RULES;
@@ -77,9 +87,9 @@ SG_INLINE int sg_tcp_is_impossible(const struct sg_packet* packet) {
 /* Opens a flow for the packet; when there is no room, after looking for room (see sg_reclaim). */
 SG_INLINE enum sg_reason sg_open(const struct sg_packet* packet, struct sg_opening* opening) {
     enum sg_reason reason = (enum sg_reason)sg_flow_open(packet, opening);
-    if ((reason == SG_REASON_NO_CAPACITY || reason == SG_REASON_OPENING_LIMIT) && !sg_config.dry_run &&
-        sg_reclaim(packet->key.interface_slot, opening->now) != 0) {
-        reason = (enum sg_reason)sg_flow_open(packet, opening);
+    if ((reason == SG_REASON_NO_CAPACITY || reason == SG_REASON_OPENING_LIMIT) &&
+        sg_reclaim(packet->key.interface_slot, opening->now, reason == SG_REASON_OPENING_LIMIT) != 0) {
+        reason = sg_config.dry_run ? SG_REASON_RULE : (enum sg_reason)sg_flow_open(packet, opening);
     }
     return reason;
 }
@@ -97,7 +107,7 @@ SG_INLINE enum sg_segment_verdict sg_segment_of(sg_context* context, const struc
                                                                                       : SG_SEGMENT_FITS;
 }
 
-/* Fills *packet and outcome->generation, by which all three judge. */
+/* Fills *packet and outcome->generation, by which all of them judge. */
 SG_GLOBAL int sg_judge_frame(sg_context* context, struct sg_packet* packet, __u32 interface_slot, __u32 direction,
                              struct sg_outcome* outcome) {
     if (!outcome || !packet) {
@@ -204,7 +214,7 @@ SG_GLOBAL int sg_judge_new(sg_context* context, struct sg_packet* packet, __u32 
         return SG_REASON_INTERNAL;
     }
     const __u64 now = sg_now();
-    const __u64 generation = outcome->generation; /* one for all three */
+    const __u64 generation = outcome->generation; /* one for all of them */
     const struct sg_interface_config* config = sg_interface_at(interface_slot, generation);
     if (!config) {
         return SG_REASON_INTERNAL;
@@ -214,6 +224,7 @@ SG_GLOBAL int sg_judge_new(sg_context* context, struct sg_packet* packet, __u32 
         .policy_slot = direction == SG_IN ? config->policy_slot[SG_IN] : config->policy_slot[SG_OUT],
     };
     struct sg_opening opening = {.now = now,
+                                 .generation = generation,
                                  .direction = direction,
                                  .epoch = config->epoch,
                                  .strict = (config->flags & SG_IF_STRICT) != 0,

@@ -12,6 +12,7 @@ enum sg_packet_flags {
     SG_PACKET_QUERY = 1 << 4,          /* ICMP query or its reply: key carries identifier and class */
     SG_PACKET_REQUEST = 1 << 5,        /* with QUERY: it is the request */
     SG_PACKET_GSO = 1 << 6,            /* an aggregate: IP lengths may be 0 or beyond 65535 */
+    SG_PACKET_FRAGMENT_MORE = 1 << 7,  /* with FIRST or LATER: not the last one */
 };
 
 struct sg_packet {
@@ -28,7 +29,10 @@ struct sg_packet {
     __u16 source_port;      /* host order */
     __u16 destination_port; /* host order */
     __u32 transport_bytes;  /* from there to the end of the IP packet */
-    __u32 length;           /* of the frame, bytes, as the hook sees it */
+    __u32 fragment_id;      /* as on the wire */
+    __u16 fragment_first;   /* where its data belongs, bytes */
+    __u16 fragment_bytes;
+    __u32 length; /* of the frame, bytes, as the hook sees it */
 };
 
 #define SG_TCP_FIN 0x01

@@ -137,6 +137,20 @@ SG_INLINE void sg_set_addresses(struct sg_packet* packet, const __u8* source, co
     }
 }
 
+/*
+ * Where the fragment of `bytes` bytes belongs. `place`: offset in units of 8 bytes << 3 | more, as in the IPv6 fragment
+ * header. All but the last are multiples of 8 bytes, none is empty, none ends beyond 65,535 (RFC 791, 8200 4.5).
+ */
+SG_INLINE enum sg_reason sg_set_fragment(struct sg_packet* packet, __u32 id, __u32 place, __u32 bytes) {
+    const __u32 first = place & 0xfff8;
+    packet->flags = (__u8)(packet->flags | (first != 0 ? SG_PACKET_FRAGMENT_LATER : SG_PACKET_FRAGMENT_FIRST) |
+                           (place & 1 ? SG_PACKET_FRAGMENT_MORE : 0));
+    packet->fragment_id = id;
+    packet->fragment_first = (__u16)first;
+    packet->fragment_bytes = (__u16)bytes;
+    return bytes == 0 || first + bytes > 0xffff || ((place & 1) && (bytes & 7)) ? SG_REASON_BAD_HEADER : SG_REASON_NONE;
+}
+
 /* Ports and ICMP fields at `offset`; `end` = where the IP packet ends. */
 SG_INLINE enum sg_reason sg_parse_transport(const struct sg_frame* frame, struct sg_packet* packet, __u32 offset,
                                             __u32 end, __u32 direction) {
@@ -214,13 +228,13 @@ SG_INLINE enum sg_reason sg_parse_ipv4(const struct sg_frame* frame, struct sg_p
     sg_set_addresses(packet, ip.source, ip.destination, 4, direction);
 
     const __u16 fragment = sg_ntohs(ip.fragment);
-    if (fragment & 0x1fff) {
-        packet->flags |= SG_PACKET_FRAGMENT_LATER;
-        /* Offset 1 can only overwrite the flags of a TCP header (RFC 3128). */
-        return ip.protocol == SG_PROTO_TCP && (fragment & 0x1fff) == 1 ? SG_REASON_FRAGMENT_TINY : SG_REASON_NONE;
-    }
-    if (fragment & 0x2000) {
-        packet->flags |= SG_PACKET_FRAGMENT_FIRST;
+    if (fragment & 0x3fff) {
+        const __u32 place = (__u32)(fragment & 0x1fff) << 3 | ((fragment & 0x2000) != 0);
+        const enum sg_reason reason = sg_set_fragment(packet, ip.id, place, total - header);
+        if (reason != SG_REASON_NONE || (fragment & 0x1fff)) {
+            /* Offset 1 can only overwrite the flags of a TCP header (RFC 3128). */
+            return ip.protocol == SG_PROTO_TCP && (fragment & 0x1fff) == 1 ? SG_REASON_FRAGMENT_TINY : reason;
+        }
     }
     return sg_parse_transport(frame, packet, offset + header, offset + total, direction);
 }
@@ -254,6 +268,9 @@ SG_INLINE enum sg_reason sg_parse_ipv6(const struct sg_frame* frame, struct sg_p
                           next == 140 || next == SG_PROTO_AH;
         if (!known) {
             packet->key.protocol = next;
+            if (at > end) { /* the last header was said to be longer than what is there */
+                return packet->flags & SG_PACKET_FRAGMENT_FIRST ? SG_REASON_FRAGMENT_TINY : SG_REASON_TRUNCATED;
+            }
             return sg_parse_transport(frame, packet, at, end, direction);
         }
         if (i == SG_MAX_EXT_HEADERS || (next == 0 && i != 0)) {
@@ -267,11 +284,16 @@ SG_INLINE enum sg_reason sg_parse_ipv6(const struct sg_frame* frame, struct sg_p
         if (next == 44) {
             /* RFC 8200 4.5; the reserved byte says nothing. RFC 6946: offset 0 and no more = unfragmented. */
             const __u32 bits = ((__u32)extension[2] << 8) | extension[3];
-            packet->flags = (__u8)(packet->flags | (bits & 0xfff8 ? SG_PACKET_FRAGMENT_LATER
-                                                    : bits & 1    ? SG_PACKET_FRAGMENT_FIRST
-                                                                  : 0));
             next = extension[0];
             at += 8;
+            if (bits & 0xfff9) {
+                const __u32 id = (__u32)extension[4] | (__u32)extension[5] << 8 | (__u32)extension[6] << 16 |
+                                 (__u32)extension[7] << 24;
+                const enum sg_reason reason = sg_set_fragment(packet, id, bits & 0xfff9, end - at);
+                if (reason != SG_REASON_NONE) {
+                    return reason;
+                }
+            }
             if (packet->flags & SG_PACKET_FRAGMENT_LATER) {
                 packet->key.protocol = next;
                 return SG_REASON_NONE;

@@ -189,8 +189,18 @@ SG_INLINE enum sg_verdict sg_pipeline(sg_context* context, __u32 direction) {
             if (reason == SG_REASON_NONE) {
                 reason = (__u32)sg_judge_tracked(context, &packet, interface_slot, direction, &outcome);
             }
+            if (reason == SG_REASON_NONE && (packet.flags & SG_PACKET_FRAGMENT_LATER)) {
+                reason = (__u32)sg_judge_fragment(&packet, interface_slot, direction, &outcome);
+            }
+            if (reason == SG_REASON_NONE && sg_is_icmp_error(&packet)) {
+                reason = (__u32)sg_judge_related(context, &packet, interface_slot, direction, &outcome);
+            }
             if (reason == SG_REASON_NONE) {
                 reason = (__u32)sg_judge_new(context, &packet, interface_slot, direction, &outcome);
+            }
+            if (reason < SG_REASON_NO_RULE && (packet.flags & SG_PACKET_FRAGMENT_FIRST)) {
+                const __u32 kept = (__u32)sg_fragment_first(&packet, direction, &outcome);
+                reason = kept == SG_REASON_FRAGMENT ? reason : kept;
             }
         }
         if (reason == SG_REASON_NONE || reason >= SG_REASON_MAX) {

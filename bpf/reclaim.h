@@ -13,6 +13,8 @@ struct sg_reclaim_pass {
     __u64 now;
     __u32 reclaimed;
     __u32 recycle; /* ticks without an answer, 0 = never */
+    __u32 opening; /* the interface needs room among its unanswered flows */
+    __u32 pad;
 };
 
 static long sg_reclaim_one(__u32 index, struct sg_reclaim_pass* pass) {
@@ -36,9 +38,11 @@ static long sg_reclaim_one(__u32 index, struct sg_reclaim_pass* pass) {
     const int recycled = !expired && pass->recycle != 0 && owner == pass->interface_slot &&
                          SG_WORD_TIER(word) == SG_TIER_OPENING &&
                          sg_flow_expired((__u32)pass->now, last_seen, pass->recycle, 1);
-    if ((expired || recycled) && sg_flow_reap(slot, word)) {
-        pass->reclaimed++;
-        struct sg_account* account = recycled ? sg_account_at(owner) : 0;
+    const int helps =
+        owner == pass->interface_slot ? !pass->opening || SG_WORD_TIER(word) == SG_TIER_OPENING : !pass->opening;
+    if ((expired || recycled) && (sg_config.dry_run || sg_flow_reap(slot, word))) {
+        pass->reclaimed += (__u32)helps;
+        struct sg_account* account = recycled && !sg_config.dry_run ? sg_account_at(owner) : 0;
         if (account) {
             SG_ADD(account->recycled, 1);
         }
@@ -49,18 +53,19 @@ static long sg_reclaim_one(__u32 index, struct sg_reclaim_pass* pass) {
 /*
  * An opening found no room: look at a few records, from where the last one stopped, for expired ones, and with
  * opening_recycle (a named deviation from SG-5.50, off by default) for the interface's own that nobody answered for so
- * long. Returns how many made room. The sweeper finds the rest.
+ * long. Returns how many made room (`opening`: among those). The sweeper finds the rest.
  */
-SG_GLOBAL int sg_reclaim(__u32 interface_slot, __u64 now) {
+SG_GLOBAL int sg_reclaim(__u32 interface_slot, __u64 now, __u32 opening) {
     struct sg_account* pool = sg_account_at(0);
     const struct sg_interface_config* config = sg_interface_at(interface_slot, sg_generation());
     if (!pool || !config) {
         return 0;
     }
     struct sg_reclaim_pass pass = {
-        .first_slot = SG_ADD(pool->cursor, SG_RECLAIM_RECORDS),
+        .first_slot = sg_config.dry_run ? SG_READ(pool->cursor) : SG_ADD(pool->cursor, SG_RECLAIM_RECORDS),
         .interface_slot = interface_slot,
         .now = now,
+        .opening = opening,
         .recycle = config->opening_recycle * sg_config.ticks_per_second,
     };
     bpf_loop(SG_RECLAIM_RECORDS, sg_reclaim_one, &pass, 0);

@@ -16,6 +16,7 @@ SG_INLINE void sg_recount_one(__u32 slot, __u64 word) {
     }
     account->seen_flows++;
     account->seen_opening += SG_WORD_TIER(word) == SG_TIER_OPENING;
+    account->seen_fragments += SG_WORD_TIER(word) == SG_TIER_FRAGMENT;
     if (SG_WORD_BUDGET(word) == SG_BUDGET_RESERVED) {
         account->seen_reserved++;
     } else if (SG_WORD_BUDGET(word) == SG_BUDGET_POOL) {
@@ -46,14 +47,21 @@ static long sg_recount_end(__u32 slot, void* unused) {
     const __u32 flows = SG_READ(account->flows);
     const __u32 opening = SG_READ(account->opening);
     const __u32 reserved = SG_READ(account->reserved);
-    if (account->quiet == done && SG_READ(account->begun) == done) {
+    const __u32 fragments = SG_READ(account->fragments);
+    const int quiet = account->quiet == done && SG_READ(account->begun) == done;
+    /* More than there are records: a count below zero would refuse every flow until a pass is quiet. */
+    const int impossible = flows > sg_config.flow_slots || opening > sg_config.flow_slots ||
+                           reserved > sg_config.flow_slots || fragments > sg_config.flow_slots;
+    if (quiet || impossible) {
         int wrong = sg_correct(&account->flows, flows, account->seen_flows);
         wrong |= sg_correct(&account->opening, opening, account->seen_opening);
         wrong |= sg_correct(&account->reserved, reserved, account->seen_reserved);
+        wrong |= sg_correct(&account->fragments, fragments, account->seen_fragments);
         account->corrected += wrong != 0;
     }
     account->seen_flows = 0;
     account->seen_opening = 0;
+    account->seen_fragments = 0;
     account->seen_reserved = 0;
     account->quiet = done;
     return 0;

@@ -13,7 +13,7 @@
 #include "bpf/parse.h"
 #include "bpf/tcp_window.h"
 
-#define SG_TCP_OPTIONS 12 /* of a SYN that are looked at; 40 bytes hold ten real ones */
+#define SG_TCP_OPTIONS 8 /* of a SYN that are looked at; real stacks send the scale as the fifth at the latest */
 #define SG_SEQUENCE_TRIES 8
 
 /* A TCP header from its sequence number on (RFC 9293 3.1); stack is short here. */

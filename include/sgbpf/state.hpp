@@ -130,6 +130,7 @@ struct TrackingOptions {
     std::optional<std::uint32_t> opening_recycle;  // seconds, 0 = never: a deviation from SG-5.50
     std::optional<bool> always_track;              // no flow is untracked (SG-5.19)
     std::vector<Prefix> always_track_peers;        // flows with these peers are not (SG-5.19)
+    std::optional<bool> related_icmp;              // ICMP errors about tracked flows pass (SG-5.36); default true
     std::optional<Revocation> revocation;
     bool operator==(const TrackingOptions&) const = default;
 };

@@ -243,9 +243,10 @@ TEST_F(Pipeline, RowsCoverEveryReason) {
         SG_REASON_INTERNAL,     // cannot happen
         SG_REASON_EXEMPT_RATE,  // exempt_test.cpp
         SG_REASON_ADOPTED,      // issue 4
-        SG_REASON_OPENING_LIMIT, SG_REASON_TCP_FLAGS, SG_REASON_TCP_WINDOW, SG_REASON_TCP_NO_FLOW,  // issue 4
-        SG_REASON_RELATED,                                                                          // issue 5
-        SG_REASON_FRAGMENT,                                                                         // issue 5
+        SG_REASON_OPENING_LIMIT,    SG_REASON_TCP_FLAGS,      SG_REASON_TCP_WINDOW, SG_REASON_TCP_NO_FLOW,  // issue 4
+        SG_REASON_RELATED,                                     // statements_error_test.cpp
+        SG_REASON_FRAGMENT,                                    // statements_fragment_test.cpp
+        SG_REASON_FRAGMENT_OVERLAP, SG_REASON_FRAGMENT_LIMIT,  // the same
     };
     const std::set<std::pair<unsigned, unsigned>> one_way = {
         {SG_IN, SG_REASON_EXEMPT_SENDER}, {SG_IN, SG_REASON_SOURCE_MAC}, {SG_IN, SG_REASON_DHCP_SERVER}};

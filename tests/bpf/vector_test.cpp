@@ -19,9 +19,6 @@ using nlohmann::json;
 
 const std::map<std::string, std::string> kKnownGaps = {
     {"P-072", "membership is matched by address; no port identity is carried (SG-4.23, ARCHITECTURE.md)"},
-    {"Q-011", "ICMP errors of tracked flows: issue 5"},
-    {"Q-012", "ICMP errors of tracked flows: issue 5"},
-    {"Q-013", "fragment contexts: issue 5"},
 };
 
 class World {

@@ -431,7 +431,7 @@ TEST_P(WhyTest, SaysWhatTheDatapathDoesAndLeavesEveryMapAsItWas) {
     for (const unsigned reason :
          {SG_REASON_RULE, SG_REASON_TRACKED, SG_REASON_EXEMPT, SG_REASON_NO_RULE, SG_REASON_SOURCE_DEST,
           SG_REASON_NOT_READY, SG_REASON_QUARANTINE, SG_REASON_TRUNCATED, SG_REASON_VLAN, SG_REASON_FRAGMENT_ALONE,
-          SG_REASON_NO_CAPACITY, SG_REASON_EXEMPT_SENDER}) {
+          SG_REASON_OPENING_LIMIT, SG_REASON_FRAGMENT_OVERLAP, SG_REASON_EXEMPT_SENDER}) {
         EXPECT_EQ(reasons_.count(reason), 1u) << "no packet ended with reason " << reason;
     }
     for (unsigned tracking = SG_TRACKING_NONE; tracking <= SG_TRACKING_AH; ++tracking) {

@@ -84,6 +84,12 @@ std::vector<PrefixListEntry> list_version(const json& list, const std::string& v
     return entries;
 }
 
+// The packet that an ICMP error is about, from its IP header on.
+Bytes quoted(const json& packet) {
+    const Bytes frame = vector_frame(packet);
+    return {frame.begin() + 14, frame.end()};
+}
+
 Bytes transport(const json& packet, Frame frame, int protocol) {
     const std::uint16_t from = packet.value("src_port", std::uint16_t{0});
     const std::uint16_t to = packet.value("dst_port", std::uint16_t{0});
@@ -107,7 +113,7 @@ Bytes transport(const json& packet, Frame frame, int protocol) {
                    Icmp{.type = packet.at("icmp_type").get<std::uint8_t>(),
                         .code = packet.at("icmp_code").get<std::uint8_t>(),
                         .id = packet.value("icmp_id", std::uint16_t{0})} /
-                   Raw{Bytes(24)};
+                   Raw{packet.contains("quoted") ? quoted(packet["quoted"]) : Bytes(24)};
         default: {
             Bytes body(32);
             body[0] = static_cast<std::uint8_t>(from >> 8);
@@ -246,6 +252,12 @@ bool apply_action(State& state, const json& file, const json& action) {
             interface.timeouts.tcp_established = set.value("tcp_established", interface.timeouts.tcp_established);
             interface.timeouts.udp = set.value("udp", interface.timeouts.udp);
             interface.timeouts.udp_stream = set.value("udp_stream", interface.timeouts.udp_stream);
+        }
+        return true;
+    }
+    if (op == "set_config" && action.at("set").contains("allow_related_icmp")) {
+        for (auto& [name, interface] : state.interfaces) {
+            interface.tracking.related_icmp = action.at("set").at("allow_related_icmp").get<bool>();
         }
         return true;
     }

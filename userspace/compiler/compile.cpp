@@ -244,6 +244,7 @@ private:
         sort_unique(image.tracked_peers);
         config.flags |= tracking.strict ? SG_IF_STRICT : 0;
         config.flags |= tracking.always_track ? SG_IF_ALWAYS_TRACK : 0;
+        config.flags |= tracking.related_icmp ? 0 : SG_IF_UNRELATED;
         config.max_flows = tracking.max_flows;
         config.max_opening = tracking.max_opening;
         config.reserved = tracking.reserved;

@@ -28,6 +28,7 @@ Tracking tracking_of(const TrackingOptions& interface, const TrackingOptions& ho
     const TrackingOptions& says = interface.always_track ? interface : host;
     tracking.always_track = says.always_track.value_or(false);
     tracking.always_track_peers = &says.always_track_peers;
+    tracking.related_icmp = choose(interface.related_icmp, host.related_icmp, true);
     tracking.revocation = choose(interface.revocation, host.revocation, Revocation::kKeep);
     return tracking;
 }

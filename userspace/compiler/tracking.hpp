@@ -21,6 +21,7 @@ struct Tracking {
     std::uint32_t opening_recycle = 0;  // seconds, 0 = never
     bool always_track = false;
     const std::vector<Prefix>* always_track_peers = nullptr;  // of whichever said always_track
+    bool related_icmp = true;
     Revocation revocation = Revocation::kKeep;
 };
 

@@ -100,6 +100,7 @@ struct FlowFilter {
     std::optional<std::uint32_t> flow_slot;      // only this record
     std::optional<std::uint8_t> state;           // enum sg_flow_state
     std::optional<std::uint32_t> rule;           // slot of the rule that admitted it
+    bool contexts = false;                       // also those of datagrams in fragments, which are no flows
     std::function<bool(const sg_flow&)> choose;  // asked last; none = all
     std::size_t limit = 0;                       // 0 = all
     std::chrono::milliseconds time_limit{};      // stops looking after that; 0 = never

@@ -49,6 +49,9 @@ bool is_established(const sg_flow& flow) {
 }
 
 bool matches(const sg_flow& flow, const FlowFilter& filter) {
+    if (SG_WORD_STATE(flow.word) == SG_FLOW_FRAGMENT && !filter.contexts) {
+        return false;
+    }
     if (filter.interface_slot && *filter.interface_slot != flow.key.interface_slot) {
         return false;
     }

@@ -260,9 +260,11 @@ Result<std::uint64_t> TreeDatapath::flush_flows(const FlowFilter& what) {
     if (!open_tree) {
         return unexpected(open_tree.error());
     }
+    FlowFilter all = what;
+    all.contexts = true;  // what fragments pass by ends too
     std::uint64_t ended = 0;
     for (int look = 0; look < kLooks; ++look) {
-        auto found = read_flow_records(**open_tree, what);
+        auto found = read_flow_records(**open_tree, all);
         if (!found) {
             return unexpected(found.error());
         }

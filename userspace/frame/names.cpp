@@ -21,7 +21,7 @@ constexpr std::array<ReasonWords, SG_REASON_MAX> kReasons = [] {
 // Index: enum sg_flow_state.
 constexpr std::array<std::string_view, SG_FLOW_STATES> kStates = {
     "free",  "busy",      "syn-sent",     "syn-received",    "established", "fin-wait", "close-wait", "time-wait",
-    "reset", "udp-asked", "udp-answered", "udp-asked-again", "udp-stream",  "icmp",     "other"};
+    "reset", "udp-asked", "udp-answered", "udp-asked-again", "udp-stream",  "icmp",     "other",      "fragment"};
 constexpr std::size_t kFirstState = SG_FLOW_SYN_SENT;  // below: no flow
 
 }  // namespace

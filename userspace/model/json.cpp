@@ -344,6 +344,7 @@ TrackingOptions read_tracking_options(Reader& reader, const Json& json, const st
     number("reserved", kMaxFlows, options.reserved);
     number("opening_recycle", kMaxOpeningRecycle, options.opening_recycle);
     flag("always_track", options.always_track);
+    flag("related_icmp", options.related_icmp);
     if (json.contains("always_track_peers")) {
         options.always_track_peers = reader.prefixes(json, "always_track_peers", at);
     }

@@ -60,9 +60,10 @@ std::string_view revocation_text(Revocation revocation) {
 
 TrackingOptions read_tracking(Site site, Report& report) {
     TrackingOptions options;
-    const Fields fields(
-        site.node, site.path,
-        {"mode", "max_flows", "max_opening", "reserved", "opening_recycle", "always_track", "revocation"}, report);
+    const Fields fields(site.node, site.path,
+                        {"mode", "max_flows", "max_opening", "reserved", "opening_recycle", "always_track",
+                         "related_icmp", "revocation"},
+                        report);
     if (const YamlNode* node = fields.find("mode")) {
         const Path here = site.path / "mode";
         if (const auto word = read_word({*node, here}, kModes, report)) {
@@ -97,6 +98,10 @@ TrackingOptions read_tracking(Site site, Report& report) {
     if (const YamlNode* node = fields.find("always_track")) {
         const Path here = site.path / "always_track";
         read_always_track({*node, here}, options, report);
+    }
+    if (const YamlNode* node = fields.find("related_icmp")) {
+        const Path here = site.path / "related_icmp";
+        options.related_icmp = read_bool({*node, here}, report);
     }
     if (const YamlNode* node = fields.find("revocation")) {
         const Path here = site.path / "revocation";
@@ -135,6 +140,9 @@ std::vector<std::pair<std::string, std::string>> tracking_words(const TrackingOp
     } else if (options.always_track) {
         words.emplace_back("always_track", *options.always_track ? "true" : "false");
     }
+    if (options.related_icmp) {
+        words.emplace_back("related_icmp", *options.related_icmp ? "true" : "false");
+    }
     if (options.revocation) {
         words.emplace_back("revocation", revocation_text(*options.revocation));
     }
@@ -154,6 +162,7 @@ nlohmann::json tracking_to_json(const TrackingOptions& options) {
     put("reserved", options.reserved);
     put("opening_recycle", options.opening_recycle);
     put("always_track", options.always_track);
+    put("related_icmp", options.related_icmp);
     if (!options.always_track_peers.empty()) {
         for (const Prefix& peer : options.always_track_peers) {
             object["always_track_peers"].push_back(peer.to_string());

@@ -59,8 +59,12 @@ Result<void> Replayer::apply(State state) {
     next->retired_interfaces.clear();
     image_ = std::move(*next);
     slots_.clear();
+    scarce_ = capacities_.flows - 1;
     for (const auto& [name, interface] : state.interfaces) {
         slots_[name] = image_.interface_slot(interface.id).value_or(0);
+        if (const InterfaceImage* image = image_.interface_at(slots_[name])) {
+            scarce_ = std::min({scarce_, image->config.max_flows, image->config.max_opening});
+        }
     }
     for (const auto& [key, group] : state.groups) {
         for (const unsigned direction : {SG_IN, SG_OUT}) {
@@ -96,7 +100,7 @@ Result<void> Replayer::advance(std::uint64_t time_ms) {
         return swept;
     }
     const std::uint64_t owed = std::min((now_ms_ - swept_until_ms_) / SG_SWEEP_MS, whole_pass);
-    if (owed == 0 || opened_ + 1 < capacities_.flows) {
+    if (owed == 0 || opened_ < scarce_) {
         return {};
     }
     swept_until_ms_ = now_ms_;

@@ -81,6 +81,7 @@ private:
     std::uint64_t swept_until_ms_ = 0;
     std::uint64_t full_pass_ms_ = 0;
     std::uint64_t opened_ = 0;  // entries in use at most: opened since flows were last counted, and those counted
+    std::uint32_t scarce_ = 0;  // flows that the interface with the least may open before one must have ended
 };
 
 }  // namespace sgbpf

@@ -51,11 +51,12 @@ enum sg_flow_state {
     SG_FLOW_UDP_STREAM = 12,      /* UDP: second reply after a second request (SG-5.32) */
     SG_FLOW_ICMP = 13,            /* ICMP query */
     SG_FLOW_OTHER = 14,           /* any other protocol (SG-5.4) */
-    SG_FLOW_STATES = 15,
+    SG_FLOW_FRAGMENT = 15,        /* no flow: a datagram whose first fragment passed (SG-5.54) */
+    SG_FLOW_STATES = 16,
 };
 
 /* A flow is opening until the other side has answered: TCP until the handshake is complete. */
-enum sg_flow_tier { SG_TIER_NONE = 0, SG_TIER_OPENING = 1, SG_TIER_ESTABLISHED = 2 };
+enum sg_flow_tier { SG_TIER_NONE = 0, SG_TIER_OPENING = 1, SG_TIER_ESTABLISHED = 2, SG_TIER_FRAGMENT = 3 };
 
 /* Which count of struct sg_account the record was charged to, and goes back to. */
 enum sg_flow_budget { SG_BUDGET_NONE = 0, SG_BUDGET_POOL = 1, SG_BUDGET_RESERVED = 2 };
@@ -75,6 +76,7 @@ enum sg_flow_flags {
     SG_FLOW_OPENED_OUT = 1 << 0, /* opened by the workload; clear = opened from outside */
     SG_FLOW_ADOPTED = 1 << 1,    /* was open before its device was attached (attach --adopt) */
     SG_FLOW_WINDOWS = 1 << 2,    /* opened under SG_IF_STRICT: its sequence numbers are known from the SYN on */
+    SG_FLOW_LOCKED = 1 << 3,     /* of a datagram's context: one CPU changes its ranges */
 };
 
 /*
@@ -128,6 +130,26 @@ SG_ABI_OFFSET(struct sg_flow, word, 40);
 SG_ABI_OFFSET(struct sg_flow, packets, 64);
 SG_ABI_OFFSET(struct sg_flow, sequence, 96);
 SG_ABI_OFFSET(struct sg_flow, created, 112);
+
+/*
+ * A record of state SG_FLOW_FRAGMENT is the context of a datagram. Its key has the datagram's id in the ports and
+ * SG_FAMILY_FRAGMENT in the family; at offset 64, in place of counters and sequence numbers, stands which of its
+ * bytes have passed.
+ */
+#define SG_FAMILY_FRAGMENT(direction) (0x10u << (direction))
+#define SG_FRAGMENT_RANGES 11
+struct sg_fragment_ranges {
+    struct {
+        __u16 first; /* [first, last), in any order; last == 0: unused */
+        __u16 last;
+    } range[SG_FRAGMENT_RANGES];
+    __u16 total;  /* bytes of the datagram; 0 = its last fragment was not seen */
+    __u16 spoilt; /* fragments overlapped: nothing more of it passes (SG-5.58) */
+};
+SG_ABI_SIZE(struct sg_fragment_ranges, 48);
+/* Most contexts of an interface (SG-5.56), and their age at most: SG-5.56 allows 30 and 60 s. */
+#define SG_MAX_FRAGMENTS 256
+#define SG_SECONDS_FRAGMENT 15
 
 /*
  * sg_flow_hints (ARRAY of u64): where the record of a key probably is, {tag:32, slot:32}, 0 = no idea. Written

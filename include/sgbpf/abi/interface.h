@@ -19,6 +19,7 @@ enum sg_interface_flags {
     SG_IF_HOST = 1 << 6,         /* role host: a machine that may serve DHCP, not a guest */
     SG_IF_SERVICES = 1 << 7,     /* its VPC has rows of SG_SCOPE_SERVICE */
     SG_IF_TRACK_PEERS = 1 << 8,  /* it has rows of SG_SCOPE_ALWAYS_TRACK */
+    SG_IF_UNRELATED = 1 << 9,    /* ICMP errors are judged by the rules alone (SG-5.36 switched off) */
 };
 
 /*
@@ -97,7 +98,9 @@ enum sg_bucket { SG_BUCKET_LINK_IN = 0, SG_BUCKET_LINK_OUT, SG_BUCKET_SERVICE_IN
  *       96    8  adopted: flows taken up
  *      104    8  recycled: unanswered flows that made room (opening_recycle)
  *      112    4  cursor: slot 0 only: where a refused opening looks for an expired record
- *      116   12  pad
+ *      116    4  fragments: datagrams whose fragments may follow (SG-5.56)
+ *      120    4  seen_fragments: the recount of those
+ *      124    4  pad
  */
 struct sg_account {
     __u32 opening;
@@ -116,7 +119,9 @@ struct sg_account {
     __u64 adopted;
     __u64 recycled;
     __u32 cursor;
-    __u32 pad[3];
+    __u32 fragments;
+    __u32 seen_fragments;
+    __u32 pad;
 };
 SG_ABI_SIZE(struct sg_account, 128);
 SG_ABI_OFFSET(struct sg_account, bucket, 64);

@@ -40,7 +40,9 @@ enum sg_verdict { SG_PASS = 0, SG_DROP = 1 };
     X(35, TCP_FLAGS, "tcp-flags", SG_DROP, "TCP flags that no stack sends (strict mode, SG-13.19)")                    \
     X(36, TCP_WINDOW, "tcp-window", SG_DROP, "a TCP segment outside the connection's window (strict mode, RFC 5961)")  \
     X(37, TCP_NO_FLOW, "tcp-without-connection", SG_DROP, "a TCP segment of no known connection (strict mode)")        \
-    X(38, DHCP_SERVER, "dhcp-server", SG_DROP, "a guest may not serve DHCP (SG-6.5)")
+    X(38, DHCP_SERVER, "dhcp-server", SG_DROP, "a guest may not serve DHCP (SG-6.5)")                                  \
+    X(39, FRAGMENT_OVERLAP, "fragment-overlap", SG_DROP, "fragments of its datagram overlap (SG-5.58)")                \
+    X(40, FRAGMENT_LIMIT, "fragment-limit", SG_DROP, "too many datagrams in fragments, or too scattered (SG-5.56)")
 
 enum sg_reason {
     SG_REASON_NONE = 0,

@@ -111,7 +111,7 @@ TEST(Timers, AreThoseOfTable55) {
                 {SG_FLOW_FIN_WAIT, 120},       {SG_FLOW_CLOSE_WAIT, 60}, {SG_FLOW_TIME_WAIT, 120},
                 {SG_FLOW_RESET, 10},           {SG_FLOW_UDP_ASKED, 31},  {SG_FLOW_UDP_ANSWERED, 31},
                 {SG_FLOW_UDP_ASKED_AGAIN, 31}, {SG_FLOW_UDP_STREAM, 61}, {SG_FLOW_ICMP, 30},
-                {SG_FLOW_OTHER, 600}};
+                {SG_FLOW_OTHER, 600},          {SG_FLOW_FRAGMENT, 15}};
     for (const auto& row : rows) {
         EXPECT_EQ(sg_flow_seconds(row.state, &config), row.seconds) << int{row.state};
     }

@@ -94,7 +94,11 @@ TEST(Parse, NamesWhatIsWrong) {
         {"TCP fragment at offset 1 (RFC 3128)", Ethernet{} / Ipv4{.protocol = 6, .fragment_offset = 1} / Raw{Bytes(32)},
          SG_REASON_FRAGMENT_TINY},
         {"v6 first fragment without its transport header (RFC 7112)",
-         Ethernet{} / Ipv6{} / Fragment6{.more = true, .next_header = 17} / Raw{Bytes(4)}, SG_REASON_FRAGMENT_TINY},
+         Ethernet{} / Ipv6{} / Fragment6{.more = true, .next_header = 6} / Raw{Bytes(16)}, SG_REASON_FRAGMENT_TINY},
+        {"fragment that is no multiple of 8 bytes (RFC 8200 4.5)",
+         Ethernet{} / Ipv4{.more = true} / Udp{} / Raw{Bytes(3)}, SG_REASON_BAD_HEADER},
+        {"v6 protocol behind an extension header that is cut (SG-13.21)",
+         Ethernet{} / Ipv6{} / Extension{.type = 60, .body = Bytes(6), .length = 3}, SG_REASON_TRUNCATED},
     };
     for (const Row& row : rows) {
         SCOPED_TRACE(row.name);
