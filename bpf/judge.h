@@ -94,14 +94,18 @@ SG_INLINE enum sg_reason sg_open(const struct sg_packet* packet, struct sg_openi
     return reason;
 }
 
-/* What a TCP segment is to its flow; anything else always fits. */
+/*
+ * What a TCP segment is to its flow; anything else always fits. Unsettled: all its packets come here instead of the
+ * fast path, and its sequence numbers are remembered here.
+ */
 SG_INLINE enum sg_segment_verdict sg_segment_of(sg_context* context, const struct sg_packet* packet, __u32 strict,
-                                                __u64 word, __u32 slot, int from_opener) {
+                                                __u64 word, __u32 slot, int from_opener, int settled) {
     if (packet->key.protocol != SG_PROTO_TCP) {
         return SG_SEGMENT_FITS;
     }
-    if (strict) {
-        return (enum sg_segment_verdict)sg_tcp_segment(context, packet, slot, SG_WORD_INCARNATION(word), !from_opener);
+    if (strict || !settled) {
+        return (enum sg_segment_verdict)sg_tcp_segment(context, packet, slot, SG_WORD_INCARNATION(word),
+                                                       (strict ? 0 : SG_SIDE_UNCHECKED) | !from_opener);
     }
     return sg_flow_is_closing(SG_WORD_STATE(word)) && sg_tcp_opens(packet->tcp_flags) ? SG_SEGMENT_NEW
                                                                                       : SG_SEGMENT_FITS;
@@ -182,7 +186,8 @@ SG_GLOBAL int sg_judge_tracked(sg_context* context, struct sg_packet* packet, __
     }
     const int from_opener = sg_from_opener(word, direction);
     const enum sg_segment_verdict verdict =
-        sg_segment_of(context, packet, config->flags & SG_IF_STRICT, word, slot, from_opener);
+        sg_segment_of(context, packet, config->flags & SG_IF_STRICT, word, slot, from_opener,
+                      SG_READ(flow->epoch) == config->epoch /* held, `settled` would cost stack */);
     if (verdict == SG_SEGMENT_NEW) {
         return SG_REASON_NONE; /* the tuple is used again: the rules decide (SG-5.63) */
     }

@@ -68,12 +68,15 @@ SG_INLINE void sg_tcp_keep(struct sg_flow* flow, int side, __u8 state, const str
     }
 }
 
+#define SG_SIDE_UNCHECKED 2u
 /*
  * Judges a segment of the flow in `slot`, sent by the opener (side 0) or the other side (1); returns an enum
- * sg_segment_verdict. Flows whose SYN was not seen in strict mode are taken as they come.
+ * sg_segment_verdict. Flows whose SYN was not seen in strict mode, and those of SG_SIDE_UNCHECKED (the mode is normal
+ * now), are taken as they come, and remembered as the fast path does.
  */
 SG_GLOBAL int sg_tcp_segment(sg_context* context, const struct sg_packet* packet, __u32 slot, __u32 incarnation,
-                             __u32 side) {
+                             __u32 side_and_mode) {
+    const __u32 side = side_and_mode & 1;
     struct sg_flow* flow = sg_flow_at(slot);
     struct sg_tcp_rest tcp = {};
     if (!packet || !flow || sg_context_load(context, packet->transport_offset + 4u, &tcp, sizeof(tcp)) < 0) {
@@ -84,9 +87,6 @@ SG_GLOBAL int sg_tcp_segment(sg_context* context, const struct sg_packet* packet
     if (SG_WORD_INCARNATION(word) != incarnation) {
         return SG_SEGMENT_FITS; /* another flow's by now: who changes the state finds out */
     }
-    if (!(SG_WORD_FLAGS(word) & SG_FLOW_WINDOWS)) {
-        return sg_flow_is_closing(state) && sg_tcp_opens(tcp.flags) ? SG_SEGMENT_NEW : SG_SEGMENT_FITS;
-    }
     const __u32 header = (__u32)(tcp.offset_reserved >> 4) * 4;
     struct sg_segment segment = {
         .sequence = sg_ntohl(tcp.sequence),
@@ -96,6 +96,13 @@ SG_GLOBAL int sg_tcp_segment(sg_context* context, const struct sg_packet* packet
     };
     const __u32 data = packet->transport_bytes > header ? packet->transport_bytes - header : 0;
     segment.end = segment.sequence + data + ((tcp.flags & SG_TCP_SYN) != 0) + ((tcp.flags & SG_TCP_FIN) != 0);
+    if ((side_and_mode & SG_SIDE_UNCHECKED) || !(SG_WORD_FLAGS(word) & SG_FLOW_WINDOWS)) {
+        if ((tcp.flags & (SG_TCP_SYN | SG_TCP_RST | SG_TCP_ACK)) == SG_TCP_ACK && !sg_config.dry_run) {
+            __u64* sequence = side ? &flow->sequence[1] : &flow->sequence[0];
+            SG_WRITE(*sequence, SG_SEQUENCE(segment.end, segment.acknowledgement));
+        }
+        return sg_flow_is_closing(state) && sg_tcp_opens(tcp.flags) ? SG_SEGMENT_NEW : SG_SEGMENT_FITS;
+    }
     if (tcp.flags & SG_TCP_SYN) {
         segment.scale = sg_tcp_scale(context, packet->transport_offset + 20u, packet->transport_offset + header);
     }
