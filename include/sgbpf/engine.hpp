@@ -17,6 +17,7 @@
 
 #include <sgbpf/abi/verdict.h>
 #include <sgbpf/prefix.hpp>
+#include <sgbpf/resets.hpp>
 #include <sgbpf/result.hpp>
 #include <sgbpf/state.hpp>
 
@@ -90,6 +91,7 @@ struct OperatorSession {
 // Flows that a command ended.
 struct FlowsEnded {
     std::uint64_t flows = 0;
+    std::optional<ResetsSent> resets;  // asked for
 };
 
 struct ApplyOptions {
@@ -98,6 +100,7 @@ struct ApplyOptions {
     HookChoice hook{};
     std::optional<OperatorSession> session;  // refused if it would be cut
     std::optional<Revocation> revoke;        // for every interface, whatever it says (SG-5.21); also without changes
+    bool reset = false;                      // both ends of TCP flows that are killed are told so
     std::uint32_t adopt_seconds = 0;         // connections that run already are taken up for so long; 0 = none
     std::uint32_t confirm_seconds = 0;       // the kernel undoes it by itself unless `confirm` follows; 0 = it stays
     std::string who;                         // for the journal
@@ -416,7 +419,8 @@ public:
     // The applied state, as it is enforced.
     Result<State> applied_state();
 
-    Result<std::uint64_t> flush_flows(const FlowQuery& query);  // how many were removed
+    // `reset`: both ends of TCP flows are told first.
+    Result<FlowsEnded> flush_flows(const FlowQuery& query, bool reset = false);
 
     struct Parts;  // private to api/
 

@@ -37,6 +37,14 @@ public:
         std::size_t attached;  // devices, when it was opened
     };
     std::vector<Adoption> adoptions;
+    struct Reset {
+        ResetOrder order;
+        std::size_t reaped;  // flows, before it was sent
+        std::uint64_t generation;
+        std::uint64_t pending;
+    };
+    std::vector<Reset> resets;
+    std::uint32_t last_packets = 0;  // bytes that openers sent between the reading of a flow and its end
     std::optional<Error> next_attach_error;
     std::vector<std::string> next_ladder;  // of the next attach()
     std::vector<std::uint64_t> reserves;   // told to set_reserved_flows, in order
@@ -94,6 +102,16 @@ public:
                                 const std::vector<std::uint32_t>& interface_slots) override;
     Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override;
     Result<std::uint64_t> flush_flows(const FlowFilter& what) override;
+    Result<void> read_last_sequences(FlowSnapshot& ended) override {
+        for (std::size_t i = 0; i < ended.flows.size() && !reaped.empty(); ++i) {
+            ended.flows[i].sequence[0] += last_packets;
+        }
+        return {};
+    }
+    Result<ResetsSent> send_resets(const ResetOrder& order) override {
+        resets.push_back({order, reaped.size(), control_.generation, control_.pending});
+        return ResetsSent{order.flows.size(), 0, 0, ""};
+    }
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override;
     Result<std::vector<Judged>> try_image(const MapImage& image, const Capacities& capacities,
                                           const std::vector<DryRun>& packets) override;

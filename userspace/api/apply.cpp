@@ -10,6 +10,7 @@
 #include "api/confirm.hpp"
 #include "api/devices.hpp"
 #include "api/engine_parts.hpp"
+#include "api/reset.hpp"
 #include "api/revoke.hpp"
 #include "api/transition.hpp"
 #include "base/strings.hpp"
@@ -251,7 +252,19 @@ void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const
 Result<void> carry_out_plan(const Engine::Parts& parts, const ApplyOptions& options, const std::string& file,
                             Prepared& work, ApplyReport& report) {
     Transition& transition = work.transition;
-    auto outcome = carry_out(parts, transition, file, options.confirm_seconds);
+    std::function<void()> reset;
+    if (const auto which = revoked_flows(transition.host.image, transition.next, transition.desired);
+        which && options.reset) {
+        reset = [&parts, &transition, &report, which] {
+            auto ended = end_with_resets(parts, transition.next, transition.host.attachments, *which);
+            if (ended) {
+                report.ended = *ended;
+            } else {
+                report.notes.push_back("warning: no resets are sent: " + ended.error().message);
+            }
+        };
+    }
+    auto outcome = carry_out(parts, transition, file, options.confirm_seconds, reset);
     if (!outcome) {
         return unexpected(outcome.error());
     }
@@ -277,9 +290,9 @@ void end_flows_of_gone_rules(const Engine::Parts& parts, const ApplyOptions& opt
                                "; `sgbpf flows flush` ends them");
         return;
     }
-    report.ended = *ended;
-    if (ended->flows != 0) {
-        parts.journal(options.who, fmt::format("{}: {}", options.command, ended_words(*ended)),
+    report.ended.flows += ended->flows;
+    if (report.ended.flows != 0 || report.ended.resets) {
+        parts.journal(options.who, fmt::format("{}: {}", options.command, ended_words(report.ended)),
                       to_hex(transition.host.control.digest), &report.notes);
     }
 }
@@ -350,6 +363,9 @@ Result<ApplyReport> Engine::apply(const std::string& file, const ApplyOptions& o
         return report;
     }
     if (auto refused = check_prepared(work, options); !refused) {
+        return unexpected(refused.error());
+    }
+    if (auto refused = check_reset(options, work.transition.desired, parts_->host.policy); !refused) {
         return unexpected(refused.error());
     }
     if (auto guarded = guard_session(*parts_, work, options); !guarded) {

@@ -80,6 +80,9 @@ Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const
             return step;
         }
         stats.grace_us = watch.lap();
+        if (hooks != nullptr && hooks->before_cleanup) {
+            hooks->before_cleanup();
+        }
         if (Result<void> step = write_phase(datapath, plan.after, hooks, done); !step) {
             return step;
         }

@@ -15,10 +15,12 @@
 
 namespace sgbpf {
 
-// For tests: called before every edit with its number (before, publish and after counted through);
-// false stops there, as if the process had been killed.
 struct CommitHooks {
+    // For tests: called before every edit with its number (before, publish and after counted through);
+    // false stops there, as if the process had been killed.
     std::function<bool(std::size_t edit)> before_edit;
+    // After the grace period: the new generation is in force, and rules that go still look alive to their flows.
+    std::function<void()> before_cleanup{};
 };
 
 struct CommitStats {
@@ -30,7 +32,7 @@ struct CommitStats {
 };
 
 // pending := to; before; publish; flip; grace period; after; pending := 0. An error leaves pending set:
-// repair() next. With hooks edits are written one by one, and a stop is kRefused "stopped".
+// repair() next. With before_edit edits are written one by one, and a stop is kRefused "stopped".
 Result<CommitStats> run_commit(Datapath& datapath, const CommitPlan& plan, const CommitHooks* hooks = nullptr);
 
 // As run_commit, but undone by the kernel itself `seconds` after its last edit unless disarmed: stops after

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "api/engine_parts.hpp"
+#include "api/reset.hpp"
 #include "base/strings.hpp"
 #include "bpf/flow_state.h"
 #include "frame/describe.hpp"
@@ -243,7 +244,7 @@ Result<FlowsReport> Engine::show_flows(const FlowQuery& query) {
     return report;
 }
 
-Result<std::uint64_t> Engine::flush_flows(const FlowQuery& query) {
+Result<FlowsEnded> Engine::flush_flows(const FlowQuery& query, bool reset) {
     auto lock = parts_->lock();
     if (!lock) {
         return unexpected(lock.error());
@@ -256,12 +257,24 @@ Result<std::uint64_t> Engine::flush_flows(const FlowQuery& query) {
     if (!filter) {
         return unexpected(filter.error());
     }
-    auto removed = parts_->datapath->flush_flows(*filter);
-    if (removed) {
-        parts_->journal(caller_text(), fmt::format("flows flush {}: {}", query_text(query), counted(*removed, "flow")),
-                        to_hex(host->control.digest), nullptr);
+    FlowsEnded ended;
+    if (reset) {
+        auto told = end_with_resets(*parts_, host->image, host->attachments, *filter);
+        if (!told) {
+            return told;
+        }
+        ended = *told;
     }
-    return removed;
+    auto removed = parts_->datapath->flush_flows(*filter);
+    if (!removed) {
+        return unexpected(removed.error());
+    }
+    ended.flows += *removed;
+    parts_->journal(caller_text(),
+                    fmt::format("flows flush {}: {}", query_text(query),
+                                counted(ended.flows, "flow") + (ended.resets ? "; " + ended.resets->to_string() : "")),
+                    to_hex(host->control.digest), nullptr);
+    return ended;
 }
 
 }  // namespace sgbpf

@@ -38,6 +38,11 @@ Result<void> check_revocation(const ApplyOptions& options) {
                                      "--revoke ends flows, and no rollback brings them back: apply with --confirm, "
                                      "`sgbpf confirm`, then apply with --revoke; nothing changed"));
     }
+    if (options.confirm_seconds != 0 && options.reset) {
+        return unexpected(make_error(ErrorCode::kInvalid,
+                                     "--reset is for flows that end, and --confirm ends none before `sgbpf confirm`; "
+                                     "nothing changed"));
+    }
     return {};
 }
 
@@ -48,8 +53,7 @@ bool revokes_by_itself(const State& state, const HostPolicy& host) {
     });
 }
 
-Result<FlowsEnded> end_revoked_flows(const Engine::Parts& parts, const MapImage& before, const MapImage& after,
-                                     const State& state) {
+std::optional<FlowFilter> revoked_flows(const MapImage& before, const MapImage& after, const State& state) {
     std::map<std::uint32_t, Admitting> killed;  // by interface slot
     const auto slots = interface_slots(after);
     for (const auto& [name, interface] : state.interfaces) {
@@ -61,20 +65,29 @@ Result<FlowsEnded> end_revoked_flows(const Engine::Parts& parts, const MapImage&
         }
     }
     if (killed.empty()) {
-        return FlowsEnded{};
+        return std::nullopt;
     }
     FlowFilter filter;
-    filter.choose = [&](const sg_flow& flow) {
+    filter.choose = [killed = std::move(killed)](const sg_flow& flow) {
         const auto rules = killed.find(flow.key.interface_slot);
         const unsigned direction = (SG_WORD_FLAGS(flow.word) & SG_FLOW_OPENED_OUT) != 0 ? SG_OUT : SG_IN;
         return rules != killed.end() && !rules->second[direction].contains(flow.rule);
     };
-    auto ended = parts.datapath->flush_flows(filter);
-    return ended ? Result<FlowsEnded>(FlowsEnded{*ended}) : Result<FlowsEnded>(unexpected(ended.error()));
+    return filter;
+}
+
+Result<FlowsEnded> end_revoked_flows(const Engine::Parts& parts, const MapImage& before, const MapImage& after,
+                                     const State& state) {
+    const auto filter = revoked_flows(before, after, state);
+    if (!filter) {
+        return FlowsEnded{};
+    }
+    auto ended = parts.datapath->flush_flows(*filter);
+    return ended ? Result<FlowsEnded>(FlowsEnded{*ended, std::nullopt}) : Result<FlowsEnded>(unexpected(ended.error()));
 }
 
 std::string ended_words(const FlowsEnded& ended) {
-    return "ended " + counted(ended.flows, "flow");
+    return "ended " + counted(ended.flows, "flow") + (ended.resets ? "; " + ended.resets->to_string() : "");
 }
 
 }  // namespace sgbpf

@@ -179,8 +179,9 @@ std::vector<std::string> touched_interfaces(const Transition& transition) {
 }
 
 Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source,
-                                std::uint32_t confirm_seconds) {
+                                std::uint32_t confirm_seconds, const std::function<void()>& before_cleanup) {
     CommitOutcome outcome;
+    const CommitHooks hooks{.before_edit = {}, .before_cleanup = before_cleanup};
     const bool unconfirmed = confirm_seconds != 0;
     const Applied applied = record_of(transition, parts.host.policy, source, unconfirmed);
     if (auto staged = parts.store->stage_applied(applied); !staged) {
@@ -204,7 +205,7 @@ Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transiti
     }
     if (transition.writes() != 0 || unconfirmed) {
         const auto stats = unconfirmed ? run_unconfirmed_commit(*parts.datapath, transition.commit, confirm_seconds)
-                                       : run_commit(*parts.datapath, transition.commit);
+                                       : run_commit(*parts.datapath, transition.commit, &hooks);
         const auto control = parts.datapath->control();
         if (!stats && (unconfirmed || !(control && control->generation == transition.commit.to))) {
             Error error = stats.error();

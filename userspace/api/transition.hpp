@@ -58,9 +58,10 @@ struct CommitOutcome {
 
 // Precondition: the lock is held and changes_anything(). An error: the rules in force are those from
 // before. `source`: where the state came from, for the record. `confirm_seconds`
-// (0 = none is needed): step 3 and what follows is left to the confirmation (confirm.hpp).
+// (0 = none is needed): step 3 and what follows is left to the confirmation (confirm.hpp). `before_cleanup`:
+// CommitHooks.
 Result<CommitOutcome> carry_out(const Engine::Parts& parts, Transition& transition, const std::string& source,
-                                std::uint32_t confirm_seconds = 0);
+                                std::uint32_t confirm_seconds = 0, const std::function<void()>& before_cleanup = {});
 
 // After the devices of retired interfaces are unbound: forgets their flows and writes the image cache.
 void finish(const Engine::Parts& parts, Transition& transition, std::vector<std::string>* notes);

@@ -27,6 +27,7 @@ struct Arguments {
     bool prune = false;
     std::optional<std::string> confirm;
     std::string revoke;
+    bool reset = false;
     std::uint32_t adopt = 0;
     bool force = false;
 };
@@ -42,6 +43,7 @@ Json apply_json(const ApplyReport& report) {
         {"UndoneAt", report.undone_at.empty() ? Json(nullptr) : Json(report.undone_at)},
         {"MapWrites", report.writes},
         {"FlowsEnded", report.ended.flows},
+        {"Resets", resets_json(report.ended)},
         {"Milliseconds",
          {{"Parse", report.timing.parse_ms}, {"Engine", report.timing.engine_ms}, {"Grace", report.timing.grace_ms}}},
         {"Attached", attached},
@@ -65,8 +67,9 @@ void say(Context& context, const ApplyReport& report) {
     } else {
         context.data("no changes\n");
     }
-    if (report.ended.flows != 0) {
-        context.data(fmt::format("ended {} of rules that are gone\n", counted(report.ended.flows, "flow")));
+    if (report.ended.flows != 0 || report.ended.resets) {
+        context.data(fmt::format("ended {} of rules that are gone{}\n", counted(report.ended.flows, "flow"),
+                                 resets_text(report.ended)));
     }
     for (const AttachedDevice& device : report.attached) {
         context.data(attached_text(device) + "\n");
@@ -115,6 +118,7 @@ void apply(Context& context, const Arguments& arguments) {
         const auto at = std::find(kRevocationNames.begin(), kRevocationNames.end(), arguments.revoke);
         options.revoke = static_cast<Revocation>(at - kRevocationNames.begin());
     }
+    options.reset = arguments.reset;
     options.adopt_seconds = arguments.adopt;
     options.who = caller_text();
     options.command = "apply " + arguments.file;
@@ -207,11 +211,12 @@ void add_apply_commands(CLI::App& app, Context& context) {
                      "Flows of rules that are gone: keep, recheck (at their next packet) or kill (now); for every "
                      "interface, whatever it says (SG-5.21)")
         ->check(CLI::IsMember(std::vector<std::string>(kRevocationNames.begin(), kRevocationNames.end())));
+    command->add_flag("--reset", arguments->reset, "Send RST to both ends of TCP flows that are killed");
     command->add_option("--adopt", arguments->adopt, kAdoptWords)->check(CLI::Range(1U, kAdoptMost));
     command->add_flag("--force", arguments->force, "Also if it cuts the SSH session that you work over");
     command->footer(
         "Examples:\n  sgbpf apply s.yaml\n  sgbpf apply s.yaml --confirm 60\n"
-        "  sgbpf apply s.yaml --prune\n  sgbpf apply s.yaml --revoke kill\n\nA device that is absent waits and is attached by the next apply or "
+        "  sgbpf apply s.yaml --prune\n  sgbpf apply s.yaml --revoke kill --reset\n\nA device that is absent waits and is attached by the next apply or "
         "`sgbpf attach`.");
     command->callback([&context, arguments] { apply(context, *arguments); });
 

@@ -6,6 +6,7 @@
 #include "cli/context.hpp"
 #include "cli/flow_json.hpp"
 #include "cli/output.hpp"
+#include "cli/report.hpp"
 #include "cli/selection.hpp"
 
 namespace sgbpf::cli {
@@ -108,7 +109,7 @@ void show(Context& context, const Arguments& arguments) {
     }
 }
 
-void flush(Context& context, const Arguments& arguments, bool all) {
+void flush(Context& context, const Arguments& arguments, bool all, bool reset) {
     FlowQuery query;
     if (!read_query(context, arguments, query)) {
         return;
@@ -127,15 +128,15 @@ void flush(Context& context, const Arguments& arguments, bool all) {
     if (context.env.hold_interrupts) {
         context.env.hold_interrupts();
     }
-    auto removed = engine->flush_flows(query);
+    auto removed = engine->flush_flows(query, reset);
     if (!removed) {
         context.fail(removed.error());
         return;
     }
     if (context.options.json) {
-        context.json({{"Removed", *removed}});
+        context.json({{"Removed", removed->flows}, {"Resets", resets_json(*removed)}});
     } else {
-        context.data("removed " + counted(*removed, "flow") + "\n");
+        context.data("removed " + counted(removed->flows, "flow") + resets_text(*removed) + "\n");
     }
 }
 
@@ -166,15 +167,17 @@ void add_show_flows(CLI::App& show_command, Context& context) {
 void add_flows_commands(CLI::App& app, Context& context) {
     auto arguments = std::make_shared<Arguments>();
     auto all = std::make_shared<bool>(false);
+    auto reset = std::make_shared<bool>(false);
     CLI::App* flows = app.add_subcommand("flows", "Change the table of tracked flows");
     flows->require_subcommand(1);
     CLI::App* command =
         flows->add_subcommand("flush", "Forget tracked flows: their next packet is judged by the rules");
     add_selection(*command, *arguments);
     command->add_flag("--all", *all, "Every flow of the host");
+    command->add_flag("--reset", *reset, "Send RST to both ends of TCP flows first");
     command->footer(
-        "Examples:\n  sgbpf flows flush --interface web0 --peer 192.0.2.0/24\n  sgbpf flows flush --group db");
-    command->callback([&context, arguments, all] { flush(context, *arguments, *all); });
+        "Examples:\n  sgbpf flows flush --interface web0 --peer 192.0.2.0/24\n  sgbpf flows flush --group db --reset");
+    command->callback([&context, arguments, all, reset] { flush(context, *arguments, *all, *reset); });
 }
 
 }  // namespace sgbpf::cli

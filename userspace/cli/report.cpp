@@ -24,6 +24,20 @@ bool say_input(Context& context, const InputReport& input) {
     return false;
 }
 
+std::string resets_text(const FlowsEnded& ended) {
+    return ended.resets ? "; " + ended.resets->to_string() : "";
+}
+
+Json resets_json(const FlowsEnded& ended) {
+    if (!ended.resets) {
+        return nullptr;
+    }
+    return {{"Sent", ended.resets->sent},
+            {"UnknownSequence", ended.resets->unknown},
+            {"NotSent", ended.resets->unsent},
+            {"Why", ended.resets->why}};
+}
+
 std::string plan_text(const Plan& plan, std::size_t limit) {
     std::string out;
     const std::size_t shown = limit == 0 ? plan.changes.size() : std::min(limit, plan.changes.size());

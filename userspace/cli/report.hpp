@@ -18,6 +18,10 @@ inline constexpr const char* kAdoptWords =
 // changed". False (and exit code 2) if there are errors.
 bool say_input(Context& context, const InputReport& input);
 
+// "; reset sent for 2"; nothing if no reset was asked for.
+std::string resets_text(const FlowsEnded& ended);
+Json resets_json(const FlowsEnded& ended);
+
 // The plan for people, at most `limit` lines of changes (0 = all).
 std::string plan_text(const Plan& plan, std::size_t limit);
 Json plan_json(const Plan& plan);

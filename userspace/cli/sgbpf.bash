@@ -31,13 +31,13 @@ _sgbpf() {
     case $verb in
         check) mapfile -t COMPREPLY < <(compgen -f -W "--image $globals" -- "$word") ;;
         diff) mapfile -t COMPREPLY < <(compgen -f -W "$globals" -- "$word") ;;
-        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes --confirm --revoke --adopt --force $globals" -- "$word") ;;
+        apply) mapfile -t COMPREPLY < <(compgen -f -W "--require-devices --prune --yes --confirm --revoke --reset --adopt --force $globals" -- "$word") ;;
         confirm) mapfile -t COMPREPLY < <(compgen -W "--undo $globals" -- "$word") ;;
         attach) mapfile -t COMPREPLY < <(compgen -W "$names --adopt --force $globals" -- "$word") ;;
         detach) mapfile -t COMPREPLY < <(compgen -W "$names --quarantine --yes --force $globals" -- "$word") ;;
         remove-all) mapfile -t COMPREPLY < <(compgen -W "--yes $globals" -- "$word") ;;
         monitor) mapfile -t COMPREPLY < <(compgen -W "--interface --drops --all --direction --peer --protocol --port --reason --count --seconds $globals" -- "$word") ;;
-        flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --group --peer --protocol --rule --all $globals" -- "$word") ;;
+        flows) mapfile -t COMPREPLY < <(compgen -W "flush --interface --group --peer --protocol --rule --all --reset $globals" -- "$word") ;;
         replay) mapfile -t COMPREPLY < <(compgen -f -W "--interface --direction --captured-at --program --quiet $globals" -- "$word") ;;
         why)
             if [[ $word == -* ]]; then

@@ -20,6 +20,7 @@
 #include <sgbpf/abi/interface.h>
 #include <sgbpf/abi/verdict.h>
 #include <sgbpf/prefix.hpp>
+#include <sgbpf/resets.hpp>
 #include <sgbpf/result.hpp>
 #include <sgbpf/state.hpp>
 
@@ -117,6 +118,21 @@ struct FlowSnapshot {
     std::uint32_t ticks_per_second = 0;
     std::uint64_t live = 0;    // matching, also those beyond the limit
     unsigned looked_at = 100;  // percent of the table; less: the time was over
+};
+
+// What tells both ends that a TCP flow is over. Ethernet frames, each of which is enough where its sequence number is
+// right; none: that end cannot be told.
+struct FlowReset {
+    sg_flow_key key{};
+    std::vector<std::vector<std::byte>> to_local;   // MAC addresses 0: the device knows them
+    std::vector<std::vector<std::byte>> to_remote;  // without MAC addresses: the host routes them
+};
+// Of flows at one device. Role host needs no frames: its sockets are closed, which tells both ends.
+struct ResetOrder {
+    Device device;
+    Role role = Role::kWorkload;
+    MacAddress guest;  // 0: the neighbour table is asked
+    std::vector<FlowReset> flows;
 };
 
 struct MapUsage {
@@ -229,6 +245,13 @@ public:
     virtual Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) = 0;
     // Reads and ends, until none is left of those that were there.
     virtual Result<std::uint64_t> flush_flows(const FlowFilter& what) = 0;
+    // Sequence numbers of flows that were ended since they were read: those of their last packets, where the record
+    // is not another flow's already.
+    virtual Result<void> read_last_sequences(FlowSnapshot& ended) = 0;
+    // What cannot be sent is counted, with its reason. Role workload: after the flows have ended, when no packet makes
+    // the numbers wrong any more; our programs are not asked. Role host: before, as the kernel's own packets of the
+    // flow.
+    virtual Result<ResetsSent> send_resets(const ResetOrder& order) = 0;
     // Judges packets, in order, by the programs of this binary on the maps in force, now. Writes no map.
     virtual Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) = 0;
     // Judges packets by the programs of this binary on maps of their own that hold `image`: what it would do,

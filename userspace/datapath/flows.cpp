@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "datapath/flows.hpp"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 
@@ -115,6 +117,29 @@ Result<std::uint64_t> count_live_flows(Tree& tree) {
         live += is_flow(load_word(record.word)) ? 1 : 0;
     }
     return live;
+}
+
+Result<void> read_ended_records(Tree& tree, FlowSnapshot& ended) {
+    auto records = elements<sg_flow>(tree.map(HostMap::kFlows));
+    if (!records) {
+        return unexpected(records.error());
+    }
+    for (std::size_t i = 0; i < ended.flows.size(); ++i) {
+        const FlowRef& ref = ended.refs[i];
+        if (ref.slot >= records->size()) {
+            continue;
+        }
+        const sg_flow& record = (*records)[ref.slot];
+        const std::uint64_t free = (std::uint64_t{ref.incarnation + 1} << 32) | SG_FLOW_FREE;
+        const std::array sequence{load_word(record.sequence[0]), load_word(record.sequence[1])};
+        const std::array scale{record.scale[0], record.scale[1]};
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if (load_word(record.word) == free) {
+            std::copy(sequence.begin(), sequence.end(), std::begin(ended.flows[i].sequence));
+            std::copy(scale.begin(), scale.end(), std::begin(ended.flows[i].scale));
+        }
+    }
+    return {};
 }
 
 Result<std::uint64_t> reap_flow_records(Tree& tree, const std::vector<FlowRef>& flows) {

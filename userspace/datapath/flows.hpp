@@ -52,6 +52,9 @@ bool is_established(const sg_flow& flow);
 
 Result<std::uint64_t> count_live_flows(Tree& tree);
 
+// Datapath::read_last_sequences. A record that was given back keeps what it held until it is another flow's.
+Result<void> read_ended_records(Tree& tree, FlowSnapshot& ended);
+
 // How many were ended: others have ended meanwhile.
 Result<std::uint64_t> reap_flow_records(Tree& tree, const std::vector<FlowRef>& flows);
 

@@ -21,6 +21,7 @@
 #include "datapath/link.hpp"
 #include "datapath/netns.hpp"
 #include "datapath/pins.hpp"
+#include "datapath/resets.hpp"
 #include "datapath/sandbox.hpp"
 #include "datapath/tree_datapath.hpp"
 #include "datapath/usage.hpp"
@@ -59,6 +60,7 @@ public:
     Result<std::vector<int>> devices_between(const Address& local, const Address& peer) override {
         return find_devices_between(local, peer);
     }
+    Result<ResetsSent> send_resets(const ResetOrder& order) override;
     Result<std::vector<MapUsage>> map_usage() override;
 
 private:
@@ -240,6 +242,15 @@ Result<std::vector<Judged>> KernelDatapath::dry_run(const std::vector<DryRun>& p
         return unexpected(open_tree ? now.error() : open_tree.error());
     }
     return dry_run_on(**open_tree, packets, *now);
+}
+
+Result<ResetsSent> KernelDatapath::send_resets(const ResetOrder& order) {
+    auto netns = netns_by_name(order.device.netns, options_.netns_dir);
+    auto guard = netns ? NetnsGuard::enter(*netns) : Result<NetnsGuard>(unexpected(netns.error()));
+    if (!guard) {
+        return unexpected(guard.error());
+    }
+    return order.role == Role::kHost ? destroy_sockets(order) : send_reset_frames(order);
 }
 
 Result<std::vector<MapUsage>> KernelDatapath::map_usage() {

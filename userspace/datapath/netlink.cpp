@@ -29,7 +29,7 @@ int show(const nlmsghdr* message, void* visit) {
 
 }  // namespace
 
-NetlinkRequest::NetlinkRequest(std::uint16_t type, std::uint16_t flags) : buffer_(kRequestBytes) {
+NetlinkRequest::NetlinkRequest(std::uint16_t type, std::uint16_t flags, int bus) : bus_(bus), buffer_(kRequestBytes) {
     nlmsghdr* message = mnl_nlmsg_put_header(buffer_.data());
     message->nlmsg_type = type;
     message->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
@@ -49,7 +49,7 @@ void NetlinkRequest::attribute(std::uint16_t type, std::span<const std::uint8_t>
 }
 
 Result<void> NetlinkRequest::ask(const std::string& what, const std::function<void(const nlmsghdr&)>& visit) {
-    const std::unique_ptr<mnl_socket, CloseSocket> socket(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC));
+    const std::unique_ptr<mnl_socket, CloseSocket> socket(mnl_socket_open2(bus_, SOCK_CLOEXEC));
     if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
         return unexpected(kernel_error(what, errno));
     }

@@ -60,6 +60,7 @@ public:
     Result<std::vector<int>> devices_between(const Address& /*local*/, const Address& /*peer*/) override {
         return std::vector<int>{};
     }
+    Result<ResetsSent> send_resets(const ResetOrder& /*order*/) override { return ResetsSent{}; }
     Result<std::vector<MapUsage>> map_usage() override { return std::vector<MapUsage>{}; }
     // There are no devices.
     Result<std::vector<Device>> devices(const std::string& /*netns*/) override { return std::vector<Device>{}; }

@@ -253,6 +253,11 @@ Result<std::uint64_t> TreeDatapath::reap_flows(const std::vector<FlowRef>& flows
     return open_tree ? reap_flow_records(**open_tree, flows) : Result<std::uint64_t>(unexpected(open_tree.error()));
 }
 
+Result<void> TreeDatapath::read_last_sequences(FlowSnapshot& ended) {
+    auto open_tree = tree();
+    return open_tree ? read_ended_records(**open_tree, ended) : Result<void>(unexpected(open_tree.error()));
+}
+
 Result<std::uint64_t> TreeDatapath::flush_flows(const FlowFilter& what) {
     // A flow whose record another CPU rewrites is missed by one look. New ones may open all the time.
     constexpr int kLooks = 3;

@@ -28,6 +28,7 @@ public:
     Result<std::unique_ptr<EventStream>> listen(std::uint16_t what, std::uint32_t interface_slot) override;
     Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override;
     Result<std::uint64_t> flush_flows(const FlowFilter& what) override;
+    Result<void> read_last_sequences(FlowSnapshot& ended) override;
 
 protected:
     // The maps, or why there are none.

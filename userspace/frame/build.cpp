@@ -21,6 +21,11 @@ void add16(Bytes& bytes, unsigned value) {
     bytes.push_back(static_cast<std::uint8_t>(value));
 }
 
+void add32(Bytes& bytes, std::uint32_t value) {
+    add16(bytes, value >> 16);
+    add16(bytes, value & 0xffff);
+}
+
 void add(Bytes& bytes, std::span<const std::uint8_t> more) {
     bytes.insert(bytes.end(), more.begin(), more.end());
 }
@@ -60,12 +65,12 @@ bool is_neighbour_discovery(const PacketSpec& packet) {
     return packet.has_icmp() && packet.protocol == kIcmpv6 && packet.icmp_type >= 133 && packet.icmp_type <= 137;
 }
 
-Bytes tcp(const PacketSpec& packet) {
+Bytes tcp(const PacketSpec& packet, const TcpNumbers& numbers) {
     Bytes bytes;
     add16(bytes, packet.source_port);
     add16(bytes, packet.destination_port);
-    add(bytes, Bytes{0, 0, 0, 1});  // sequence
-    add(bytes, Bytes{0, 0, 0, static_cast<std::uint8_t>((packet.tcp_flags & kAck) != 0 ? 1 : 0)});
+    add32(bytes, numbers.sequence);
+    add32(bytes, (packet.tcp_flags & kAck) != 0 ? numbers.acknowledgement : 0);
     bytes.push_back(5 << 4);  // header: five words
     bytes.push_back(packet.tcp_flags);
     add16(bytes, 64240);  // window: what Linux offers first
@@ -113,9 +118,9 @@ Bytes icmp(const PacketSpec& packet) {
     return bytes;
 }
 
-Bytes upper_layer(const PacketSpec& packet) {
+Bytes upper_layer(const PacketSpec& packet, const TcpNumbers& numbers) {
     if (packet.protocol == kTcp) {
-        return tcp(packet);
+        return tcp(packet, numbers);
     }
     if (packet.protocol == kUdp) {
         return udp(packet);
@@ -167,7 +172,7 @@ Bytes arp(const PacketSpec& packet, const MacAddress& source_mac, const MacAddre
 }  // namespace
 
 std::vector<std::byte> build_frame(const PacketSpec& packet, const MacAddress& source_mac,
-                                   const MacAddress& destination_mac) {
+                                   const MacAddress& destination_mac, const TcpNumbers& numbers) {
     Bytes frame;
     add(frame, destination_mac.bytes);
     add(frame, source_mac.bytes);
@@ -176,7 +181,7 @@ std::vector<std::byte> build_frame(const PacketSpec& packet, const MacAddress& s
         add(frame, arp(packet, source_mac, destination_mac));
     } else {
         const bool ipv6 = packet.source.family == Family::kIpv6;
-        const Bytes upper = upper_layer(packet);
+        const Bytes upper = upper_layer(packet, numbers);
         add16(frame, ipv6 ? 0x86dd : 0x0800);
         add(frame, ipv6 ? ipv6_header(packet, upper.size()) : ipv4_header(packet, upper.size()));
         add(frame, upper);

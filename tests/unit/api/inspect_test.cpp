@@ -268,12 +268,12 @@ TEST(FlushFlows, OfAGroupAreThoseOfTheInterfacesThatCarryIt) {  // SG-5.26
     host.kernel.flow_list = {of_web, of_db};
     FlowQuery query;
     query.group = "web";
-    EXPECT_EQ(host.engine->flush_flows(query).value(), 1u);
+    EXPECT_EQ(host.engine->flush_flows(query).value().flows, 1u);
     ASSERT_EQ(host.kernel.reaped.size(), 1u);
     EXPECT_EQ(host.kernel.reaped[0].slot, 1u);
     EXPECT_EQ(host.kernel.reaped[0].incarnation, 7u);
     query.group = "prod/db";
-    EXPECT_EQ(host.engine->flush_flows(query).value(), 1u);
+    EXPECT_EQ(host.engine->flush_flows(query).value().flows, 1u);
     EXPECT_EQ(host.kernel.reaped[1].slot, 2u);
     query.group = "bd";
     EXPECT_EQ(host.engine->flush_flows(query).error().code, ErrorCode::kNotFound);

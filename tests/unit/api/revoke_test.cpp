@@ -77,6 +77,81 @@ TEST_F(Revoke, KillEndsTheFlowsOfAGroupThatWasTakenOff) {
     EXPECT_EQ(report->ended.flows, 2u);
 }
 
+TEST_F(Revoke, ResetTellsBothEndsOfWhatIsKilledByItsLastNumbers) {
+    for (sg_flow& flow : host_.kernel.flow_list) {
+        flow.key.family = SG_IPV4;
+        flow.sequence[0] = SG_SEQUENCE(1000, 5000);
+        flow.sequence[1] = SG_SEQUENCE(5000, 1000);
+    }
+    sg_flow unknown = host_.kernel.flow_list.back();
+    unknown.word += std::uint64_t{1} << 32;
+    unknown.sequence[0] = unknown.sequence[1] = 0;
+    sg_flow udp = unknown;
+    udp.key.protocol = 17;
+    udp.word = SG_FLOW_UDP_STREAM;
+    sg_flow over = unknown;
+    over.word = SG_FLOW_TIME_WAIT;
+    host_.kernel.flow_list.insert(host_.kernel.flow_list.end(), {unknown, udp, over});
+    ApplyOptions options = revoking(Revocation::kKill);
+    options.reset = true;
+    const auto report = host_.apply(state_text(kOneRule), options);
+    ASSERT_TRUE(report) << report.error().message;
+    ASSERT_TRUE(report->ended.resets);
+    EXPECT_EQ(report->ended.resets->to_string(), "reset sent for 1, 1 without known sequence numbers");
+    ASSERT_EQ(host_.kernel.resets.size(), 1U);
+    const auto& reset = host_.kernel.resets[0];
+    EXPECT_EQ(reset.order.device.name, "tap-web0");
+    EXPECT_EQ(reset.order.role, Role::kWorkload);
+    ASSERT_EQ(reset.order.flows.size(), 1U);
+    EXPECT_EQ(reset.order.flows[0].to_local.size(), 1U);
+    EXPECT_EQ(reset.order.flows[0].to_remote.size(), 1U);
+    EXPECT_EQ(reset.reaped, 4U) << "no packet passes any more, so that the numbers stay right";
+    EXPECT_EQ(reset.generation, report->generation);
+    EXPECT_EQ(reset.pending, report->generation) << "before rules that go are marked: that ends flows unseen";
+    EXPECT_NE(host_.file("journal.log").find("; reset sent for 1, 1 without"), std::string::npos);
+}
+
+TEST_F(Revoke, ResetUsesTheNumbersOfTheLastPacket) {
+    host_.kernel.flow_list.resize(1);
+    host_.kernel.flow_list[0].key.family = SG_IPV4;
+    host_.kernel.flow_list[0].sequence[0] = SG_SEQUENCE(1000, 5000);
+    host_.kernel.last_packets = 7;
+    ASSERT_EQ(host_.engine->flush_flows({}, true).value().resets->sent, 1U);
+    const auto& frame = host_.kernel.resets.at(0).order.flows.at(0).to_local.at(0);
+    EXPECT_EQ(frame[14 + 20 + 7], std::byte{(1000 + 7) & 0xff});
+}
+
+TEST_F(Revoke, ResetOfTheHostsOwnSocketsComesBeforeTheirFlowsEnd) {
+    host_.kernel.flow_list.resize(1);
+    host_.kernel.attachment_list[0].role = Role::kHost;
+    ASSERT_EQ(host_.engine->flush_flows({}, true).value().resets->sent, 1U);
+    EXPECT_EQ(host_.kernel.resets.at(0).order.role, Role::kHost);
+    EXPECT_EQ(host_.kernel.resets[0].reaped, 0U);
+    host_.kernel.attachment_list.clear();
+    EXPECT_EQ(host_.engine->flush_flows({}, true).value().resets->to_string(),
+              "reset sent for 0, 1 not to both ends (no device is attached for them)");
+    EXPECT_FALSE(host_.engine->flush_flows({}).value().resets);
+}
+
+TEST_F(Revoke, ResetIsRefusedWhereNoFlowEnds) {
+    ApplyOptions options;
+    options.reset = true;
+    const std::string before = host_.kernel_bytes();
+    for (const auto revocation : {std::optional<Revocation>(), std::optional(Revocation::kRecheck)}) {
+        options.revoke = revocation;
+        const auto refused = host_.apply(state_text(kOneRule), options);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+    }
+    host_.config.policy.tracking.revocation = Revocation::kKill;
+    options.revoke.reset();
+    options.confirm_seconds = 60;
+    EXPECT_EQ(host_.apply(state_text(kOneRule), options).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(host_.kernel_bytes(), before);
+    options.confirm_seconds = 0;
+    EXPECT_TRUE(host_.apply(state_text(kOneRule), options)) << "the host says kill";
+}
+
 TEST_F(Revoke, RecheckIsLeftToThePacketPath) {
     const auto report = host_.apply(state_text(kOneRule), revoking(Revocation::kRecheck));
     ASSERT_TRUE(report);

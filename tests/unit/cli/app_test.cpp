@@ -281,6 +281,10 @@ TEST(FlowsFlush, SaysHowManyAndRefusesToGuess) {
     EXPECT_EQ(cli.host.kernel.flushes.back().peer->length, 32);
     EXPECT_EQ(cli.run({"flows", "flush", "--group", "web"}).code, 0);
     EXPECT_EQ(cli.run({"flows", "flush", "--group", "wbe"}).code, 2);
+    EXPECT_EQ(cli.run({"flows", "flush", "--all", "--reset"}).out, "removed 0 flows; reset sent for 0\n");
+    EXPECT_EQ(cli.run({"flows", "flush", "--all", "--reset", "--json"}).json()["Resets"]["Sent"], 0);
+    EXPECT_TRUE(cli.run({"flows", "flush", "--all", "--json"}).json()["Resets"].is_null());
+    EXPECT_EQ(cli.run({"apply", cli.write(state_text()), "--reset"}).code, 2);
 }
 
 TEST(Attach, SaysWhichHooksWereRefusedAndWhy) {

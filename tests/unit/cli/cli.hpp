@@ -57,6 +57,8 @@ public:
     }
     Result<std::uint64_t> reap_flows(const std::vector<FlowRef>& flows) override { return kernel_.reap_flows(flows); }
     Result<std::uint64_t> flush_flows(const FlowFilter& what) override { return kernel_.flush_flows(what); }
+    Result<void> read_last_sequences(FlowSnapshot& ended) override { return kernel_.read_last_sequences(ended); }
+    Result<ResetsSent> send_resets(const ResetOrder& order) override { return kernel_.send_resets(order); }
     Result<std::vector<Judged>> dry_run(const std::vector<DryRun>& packets) override {
         return kernel_.dry_run(packets);
     }
