@@ -216,8 +216,10 @@ SG_INLINE enum sg_reason sg_exempt_dhcp(const struct sg_packet* packet, const st
         if (ipv4) {
             return from == 67 && to == 68 ? SG_REASON_EXEMPT : SG_REASON_NONE;
         }
-        return from == 547 && to == 546 && (sg_is_link_local(local) || sg_owns(side, SG_IPV6, local)) ? SG_REASON_EXEMPT
-                                                                                                      : SG_REASON_NONE;
+        return from == 547 && to == 546 && sg_is_link_local(remote) &&
+                       (sg_is_link_local(local) || sg_owns(side, SG_IPV6, local))
+                   ? SG_REASON_EXEMPT
+                   : SG_REASON_NONE;
     }
     if (from == (ipv4 ? 67 : 547) && side->config && !(side->config->flags & SG_IF_HOST)) {
         return SG_REASON_DHCP_SERVER; /* rules that admit it do not make a guest the network's server */
@@ -267,7 +269,7 @@ SG_INLINE enum sg_reason sg_exempt_service(const struct sg_packet* packet, const
     if (kind != SG_SERVICE_ANY) {
         ways = sg_scoped_value(SG_SCOPE_SERVICE(vpc, kind, port), family, packet->key.remote, side->generation);
     }
-    if (ways == 0) {
+    if (!(ways & SG_SERVICE_WAY(side->direction))) {
         ways = sg_scoped_value(SG_SCOPE_SERVICE(vpc, SG_SERVICE_ANY, 0), family, packet->key.remote, side->generation);
     }
     if (!(ways & SG_SERVICE_WAY(side->direction)) || !sg_addresses_sane(packet, side->direction)) {
@@ -305,14 +307,15 @@ SG_GLOBAL int sg_exempt(sg_context* context, const struct sg_packet* packet, __u
     }
     const int fragment = packet->flags & (SG_PACKET_FRAGMENT_FIRST | SG_PACKET_FRAGMENT_LATER);
     enum sg_reason reason = SG_REASON_NONE;
+    __u32 bucket = direction == SG_IN ? SG_BUCKET_LINK_IN : SG_BUCKET_LINK_OUT;
     if (packet->flags & SG_PACKET_ARP) {
         reason = sg_exempt_arp(context, packet, &side);
     } else if (packet->key.protocol == SG_PROTO_ICMPV6 && packet->key.family == SG_IPV6 && !fragment) {
         reason = sg_exempt_icmpv6(context, packet, &side); /* RFC 6980: never fragmented */
     } else if (packet->key.protocol == SG_PROTO_UDP && !(fragment & SG_PACKET_FRAGMENT_LATER)) {
         reason = sg_exempt_dhcp(packet, &side);
+        bucket = direction == SG_IN ? SG_BUCKET_DHCP_IN : SG_BUCKET_LINK_OUT;
     }
-    __u32 bucket = direction == SG_IN ? SG_BUCKET_LINK_IN : SG_BUCKET_LINK_OUT;
     if (reason == SG_REASON_NONE && !(packet->flags & SG_PACKET_ARP)) {
         reason = sg_exempt_service(packet, &side);
         bucket = direction == SG_IN ? SG_BUCKET_SERVICE_IN : SG_BUCKET_SERVICE_OUT;

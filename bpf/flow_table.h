@@ -129,6 +129,15 @@ SG_INLINE void sg_flow_touch(struct sg_flow* flow, int from_opener, __u32 length
 /* How often a transition is tried again when another CPU changes the state of the same flow. */
 #define SG_TRANSITION_TRIES 4
 
+/*
+ * Does a segment open the next connection on the ports of this flow? After the last one's end (SG-5.63); or of one
+ * that was adopted: a SYN shows that it was none.
+ */
+SG_INLINE int sg_is_taken_over(__u64 word, __u8 tcp_flags) {
+    return (sg_flow_is_closing(SG_WORD_STATE(word)) || (SG_WORD_FLAGS(word) & SG_FLOW_ADOPTED)) &&
+           sg_tcp_opens(tcp_flags);
+}
+
 /* Has the other side answered with this packet? (One-sided traffic never promotes: SG-5.44.) */
 SG_INLINE int sg_flow_is_answered(__u8 state, int from_opener) {
     return state <= SG_FLOW_RESET ? state == SG_FLOW_ESTABLISHED : state == SG_FLOW_UDP_ASKED ? 0 : !from_opener;
@@ -136,7 +145,11 @@ SG_INLINE int sg_flow_is_answered(__u8 state, int from_opener) {
 
 /* The low 16 bits of the word, state and tier, after a packet of the flow. */
 SG_GLOBAL int sg_flow_moves(__u32 word, __u32 from_opener, __u32 tcp_flags) {
-    const __u8 state = sg_flow_next(SG_WORD_STATE(word), from_opener != 0, (__u8)tcp_flags);
+    __u8 state = sg_flow_next(SG_WORD_STATE(word), from_opener != 0, (__u8)tcp_flags);
+    if (state == SG_FLOW_SYN_SENT && (SG_WORD_FLAGS(word) & SG_FLOW_ADOPTED) && !from_opener &&
+        (tcp_flags & SG_TCP_ACK)) {
+        state = SG_FLOW_ESTABLISHED; /* its handshake was before our time */
+    }
     const int answered = sg_flow_is_answered(state, from_opener != 0) && SG_WORD_TIER(word) == SG_TIER_OPENING;
     return (answered ? SG_TIER_ESTABLISHED : SG_WORD_TIER(word)) << 8 | state;
 }
@@ -223,7 +236,7 @@ SG_INLINE void sg_flow_fill(struct sg_flow* flow, const struct sg_packet* packet
 }
 
 SG_INLINE __u8 sg_opening_tier(const struct sg_opening* opening) {
-    return opening->fragment ? SG_TIER_FRAGMENT : opening->adopted ? SG_TIER_ESTABLISHED : SG_TIER_OPENING;
+    return opening->fragment ? SG_TIER_FRAGMENT : SG_TIER_OPENING;
 }
 
 SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_opening* opening, __u32 incarnation,
@@ -232,13 +245,19 @@ SG_INLINE __u64 sg_first_word(const struct sg_packet* packet, const struct sg_op
     const __u64 flags = (opening->direction == SG_OUT ? SG_FLOW_OPENED_OUT : 0) |
                         (opening->adopted ? SG_FLOW_ADOPTED : 0) |
                         (opening->strict && tcp && !opening->adopted ? SG_FLOW_WINDOWS : 0);
-    const __u8 state = opening->fragment                      ? SG_FLOW_FRAGMENT
-                       : !opening->adopted                    ? sg_flow_first(packet->key.protocol)
-                       : tcp                                  ? SG_FLOW_ESTABLISHED
-                       : packet->key.protocol == SG_PROTO_UDP ? SG_FLOW_UDP_ANSWERED
-                                                              : SG_FLOW_OTHER;
+    /* Adopted: the one side was seen, the other one completes it. */
+    const __u8 state = opening->fragment                           ? SG_FLOW_FRAGMENT
+                       : !opening->adopted || opening->from_opener ? sg_flow_first(packet->key.protocol)
+                       : tcp                                       ? SG_FLOW_SYN_RECEIVED
+                       : packet->key.protocol == SG_PROTO_UDP      ? SG_FLOW_UDP_ANSWERED
+                                                                   : SG_FLOW_OTHER;
     return ((__u64)incarnation << 32) | (flags << 24) | ((__u64)budget << 16) | ((__u64)sg_opening_tier(opening) << 8) |
            state;
+}
+
+/* A record that is being written, and will be a flow of its key in a moment. */
+SG_INLINE __u64 sg_word_opening(__u32 incarnation) {
+    return ((__u64)incarnation << 32) | (SG_TIER_OPENING << 8) | SG_FLOW_BUSY;
 }
 
 /* How often an opening is tried when another CPU changes the same tuple, and how often it looks at a record in change.
@@ -263,13 +282,17 @@ SG_INLINE enum sg_reason sg_flow_replace(const struct sg_packet* packet, struct 
         word = SG_READ(flow->word);
     }
     const __u8 state = SG_WORD_STATE(word);
+    if (state == SG_FLOW_BUSY && SG_WORD_TIER(word) == SG_TIER_OPENING && sg_same_key(&flow->key, &packet->key)) {
+        opening->slot = slot;
+        return SG_REASON_RULE; /* another CPU is opening it */
+    }
     if (!sg_flow_is_live(state) || (SG_WORD_FLAGS(word) & SG_FLOW_LOCKED) || !sg_same_key(&flow->key, &packet->key)) {
         return SG_REASON_NONE; /* being freed or rewritten */
     }
     opening->slot = slot;
     const int expired = sg_flow_expired((__u32)opening->now, SG_READ(flow->last_seen), sg_flow_seconds(state, config),
                                         sg_config.ticks_per_second);
-    if (!expired && !(sg_flow_is_closing(state) && sg_tcp_opens(packet->tcp_flags))) {
+    if (!expired && !sg_is_taken_over(word, packet->tcp_flags)) {
         return SG_REASON_RULE; /* another CPU opened it: this packet is one of it */
     }
     const int tier = sg_opening_tier(opening);
@@ -285,7 +308,7 @@ SG_INLINE enum sg_reason sg_flow_replace(const struct sg_packet* packet, struct 
     if (!more || sg_take_one(&account->opening, sg_limit(config->max_opening))) {
         const __u32 incarnation = SG_WORD_INCARNATION(word) + 1;
         reason = SG_REASON_NONE;
-        if (sg_word_change(flow, word, ((__u64)incarnation << 32) | SG_FLOW_BUSY)) {
+        if (sg_word_change(flow, word, sg_word_opening(incarnation))) {
             sg_flow_fill(flow, packet, opening);
             SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation, budget));
             if (tier != SG_TIER_OPENING && SG_WORD_TIER(word) == SG_TIER_OPENING) {
@@ -327,9 +350,10 @@ SG_INLINE enum sg_reason sg_flow_create(const struct sg_packet* packet, const st
     const __u32 incarnation = SG_WORD_INCARNATION(SG_READ(flow->word)) + 1;
     flow->key = packet->key;
     sg_flow_fill(flow, packet, opening);
-    SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation, budget));
+    SG_WRITE(flow->word, sg_word_opening(incarnation)); /* nobody ends it before it is indexed */
     const long error = bpf_map_update_elem(&sg_flow_index, key, &slot, BPF_NOEXIST);
     if (error == 0) {
+        SG_WRITE(flow->word, sg_first_word(packet, opening, incarnation, budget));
         opening->slot = slot;
         sg_charged(account, budget);
         return SG_REASON_RULE;

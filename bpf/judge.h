@@ -3,8 +3,8 @@
  * Bound: everything but the established path, in functions of their own, for the stack's sake. Each fills or reads
  * *packet and answers SG_REASON_NONE when the next one is to be asked:
  * - sg_judge_frame: parse, exempt?, source/dest check
- * - sg_judge_tracked: flow hit?
  * - sg_judge_fragment (bpf/fragments.h): later fragment of a datagram that passes?
+ * - sg_judge_tracked: flow hit?
  * - sg_judge_related (bpf/related.h): error about a flow?
  * - sg_judge_new: rules, open
  */
@@ -107,8 +107,7 @@ SG_INLINE enum sg_segment_verdict sg_segment_of(sg_context* context, const struc
         return (enum sg_segment_verdict)sg_tcp_segment(context, packet, slot, SG_WORD_INCARNATION(word),
                                                        (strict ? 0 : SG_SIDE_UNCHECKED) | !from_opener);
     }
-    return sg_flow_is_closing(SG_WORD_STATE(word)) && sg_tcp_opens(packet->tcp_flags) ? SG_SEGMENT_NEW
-                                                                                      : SG_SEGMENT_FITS;
+    return sg_is_taken_over(word, packet->tcp_flags) ? SG_SEGMENT_NEW : SG_SEGMENT_FITS;
 }
 
 /* Fills *packet and outcome->generation, by which all of them judge. */
@@ -172,8 +171,8 @@ SG_GLOBAL int sg_judge_tracked(sg_context* context, struct sg_packet* packet, __
     if (!flow) {
         return SG_REASON_NONE;
     }
-    /* A reset can only end what may be over anyway, and tells both ends (apply --reset). What follows it is looked at.
-     */
+    /* A reset can only end what may be over anyway, and tells both ends (--reset). It keeps nothing alive, and what
+     * follows it is looked at. */
     const int settled = flow->epoch == config->epoch;
     const int resets = (packet->tcp_flags & SG_TCP_RST) != 0;
     /* Rules that go look alive until their commit is complete: asked before they are, a look then is not the last. */
@@ -204,7 +203,9 @@ SG_GLOBAL int sg_judge_tracked(sg_context* context, struct sg_packet* packet, __
     if (verdict == SG_SEGMENT_QUIET) {
         return SG_REASON_TRACKED;
     }
-    sg_flow_touch(flow, from_opener, packet->length, now);
+    if (settled || !resets) {
+        sg_flow_touch(flow, from_opener, packet->length, now);
+    }
     if (looked && !sg_config.dry_run) {
         SG_WRITE(flow->epoch,
                  config->epoch); /* the second look, and the source/dest check, were of this configuration */
@@ -241,9 +242,10 @@ SG_GLOBAL int sg_judge_new(sg_context* context, struct sg_packet* packet, __u32 
         outcome->tracking = (__u8)sg_tracking_of(packet, config, direction, generation, &match);
     }
     if (outcome->tracking != SG_TRACKING_OPENED && outcome->tracking != SG_TRACKING_OPEN_RULES &&
-        sg_adopts(interface_slot, now) && sg_has_flow_key(packet) && sg_is_midstream(packet, admitted)) {
+        sg_adopts(interface_slot, now) && sg_has_flow_key(packet) && sg_is_midstream(packet, direction, admitted)) {
         const __u32 opposite = direction == SG_IN ? SG_OUT : SG_IN;
-        if (!(admitted && sg_sender_asked(packet)) && sg_opener_admitted(packet, config, opposite, &match)) {
+        const int asked = sg_sender_asked(packet);
+        if (!(asked && (admitted || direction == SG_IN)) && sg_opener_admitted(packet, config, opposite, &match)) {
             opening.direction = opposite;
             opening.from_opener = 0;
             opening.adopted = 1;
@@ -258,7 +260,7 @@ SG_GLOBAL int sg_judge_new(sg_context* context, struct sg_packet* packet, __u32 
     }
     if (outcome->tracking == SG_TRACKING_NO_OPENER && opening.strict && packet->key.protocol == SG_PROTO_TCP) {
         outcome->tracking = SG_TRACKING_NONE;
-        return SG_REASON_TCP_NO_FLOW; /* the hardened mode of SG-5.9 */
+        return SG_REASON_TCP_NO_FLOW; /* the hardened mode of SG-5.9; sg_judge_untracked knows more */
     }
     enum sg_reason reason = SG_REASON_RULE;
     if (outcome->tracking == SG_TRACKING_OPENED || opening.adopted) {
@@ -281,7 +283,9 @@ SG_GLOBAL int sg_judge_new(sg_context* context, struct sg_packet* packet, __u32 
     }
     if (opening.strict && opening.slot != 0 && packet->key.protocol == SG_PROTO_TCP) {
         const struct sg_flow* flow = sg_flow_at(opening.slot);
-        sg_tcp_segment(context, packet, opening.slot, flow ? SG_WORD_INCARNATION(SG_READ(flow->word)) : 0, 0);
+        const __u64 word = flow ? SG_READ(flow->word) : 0;
+        /* Crossing SYNs on two CPUs: the record may be the other one's. */
+        sg_tcp_segment(context, packet, opening.slot, SG_WORD_INCARNATION(word), !sg_from_opener(word, direction));
     }
     return reason;
 }

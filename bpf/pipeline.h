@@ -150,8 +150,8 @@ SG_INLINE enum sg_reason sg_established(sg_context* context, __u32 length, __u32
     }
     const int from_opener = sg_from_opener(word, direction);
     const __u8 state = SG_WORD_STATE(word);
-    if (sg_flow_next(state, from_opener, segment.flags) != state ||
-        (sg_flow_is_closing(state) && sg_tcp_opens(segment.flags))) {
+    if (sg_flow_next(state, from_opener, segment.flags) != state || sg_is_taken_over(word, segment.flags) ||
+        ((SG_WORD_FLAGS(word) & SG_FLOW_ADOPTED) && SG_WORD_TIER(word) == SG_TIER_OPENING)) {
         return SG_REASON_NONE; /* a packet that changes the state takes the slow path */
     }
     if (key.protocol == SG_PROTO_TCP && !sg_config.bare &&
@@ -186,11 +186,11 @@ SG_INLINE enum sg_verdict sg_pipeline(sg_context* context, __u32 direction) {
             struct sg_packet packet = {};
             outcome.flow_slot = 0; /* of a flow that needs a second look */
             reason = (__u32)sg_judge_frame(context, &packet, interface_slot, direction, &outcome);
-            if (reason == SG_REASON_NONE) {
-                reason = (__u32)sg_judge_tracked(context, &packet, interface_slot, direction, &outcome);
-            }
             if (reason == SG_REASON_NONE && (packet.flags & SG_PACKET_FRAGMENT_LATER)) {
                 reason = (__u32)sg_judge_fragment(&packet, interface_slot, direction, &outcome);
+            }
+            if (reason == SG_REASON_NONE) {
+                reason = (__u32)sg_judge_tracked(context, &packet, interface_slot, direction, &outcome);
             }
             if (reason == SG_REASON_NONE && sg_is_icmp_error(&packet)) {
                 reason = (__u32)sg_judge_related(context, &packet, interface_slot, direction, &outcome);
@@ -198,7 +198,10 @@ SG_INLINE enum sg_verdict sg_pipeline(sg_context* context, __u32 direction) {
             if (reason == SG_REASON_NONE) {
                 reason = (__u32)sg_judge_new(context, &packet, interface_slot, direction, &outcome);
             }
-            if (reason < SG_REASON_NO_RULE && (packet.flags & SG_PACKET_FRAGMENT_FIRST)) {
+            if (reason == SG_REASON_TCP_NO_FLOW) {
+                reason = (__u32)sg_judge_untracked(&packet, interface_slot, direction, &outcome);
+            }
+            if (reason < SG_REASON_NO_RULE && interface_slot != 0 && (packet.flags & SG_PACKET_FRAGMENT_FIRST)) {
                 const __u32 kept = (__u32)sg_fragment_first(&packet, direction, &outcome);
                 reason = kept == SG_REASON_FRAGMENT ? reason : kept;
             }

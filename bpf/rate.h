@@ -14,7 +14,11 @@
 /* The word after one packet at `now`, or 0: no token left. 0 as `word`: never used, full. */
 SG_INLINE __u64 sg_bucket_take(__u64 word, __u32 now, __u32 rate, __u32 ticks_per_second) {
     const __u64 full = (__u64)rate * ticks_per_second;
-    const __u32 elapsed = now - SG_BUCKET_TICKS(word);
+    __u32 elapsed = now - SG_BUCKET_TICKS(word);
+    if ((__s32)elapsed < 0 && elapsed > -ticks_per_second) { /* another CPU's clock is a tick ahead */
+        elapsed = 0;
+        now = SG_BUCKET_TICKS(word);
+    }
     __u64 tokens = full;
     if (word != 0 && elapsed < ticks_per_second) {
         tokens = SG_BUCKET_TOKENS(word) + (__u64)elapsed * rate;
@@ -40,7 +44,7 @@ SG_INLINE int sg_within_rate(__u32 slot, __u32 bucket, __u32 rate) {
     if (!account) {
         return 1;
     }
-    __u64* word = &account->bucket[bucket & (SG_BUCKETS - 1)];
+    __u64* word = &account->bucket[bucket < SG_BUCKETS ? bucket : 0];
     const __u32 now = (__u32)sg_now();
     __u64 seen = SG_READ(*word);
     for (int i = 0; i < SG_BUCKET_TRIES; i++) {
@@ -59,4 +63,3 @@ SG_INLINE int sg_within_rate(__u32 slot, __u32 bucket, __u32 rate) {
     }
     return 1;
 }
-static_assert((SG_BUCKETS & (SG_BUCKETS - 1)) == 0, "the index is masked");

@@ -54,6 +54,32 @@ SG_INLINE int sg_flow_goes_on(struct sg_packet* packet, struct sg_flow* flow, __
     return admitted;
 }
 
+/*
+ * Strict mode found a rule for a segment of no flow. It passes all the same as the answer of a flow that is not tracked
+ * (SG-5.17): a 0/0 rule of the other direction admits its opener, and one 0/0 rule of this direction all answers.
+ * Returns an enum sg_reason.
+ */
+SG_GLOBAL int sg_judge_untracked(struct sg_packet* packet, __u32 interface_slot, __u32 direction,
+                                 struct sg_outcome* outcome) {
+    if (!packet || !outcome) {
+        return SG_REASON_INTERNAL;
+    }
+    const struct sg_interface_config* config = sg_interface_at(interface_slot, outcome->generation);
+    if (!config || (config->flags & SG_IF_ALWAYS_TRACK)) {
+        return SG_REASON_TCP_NO_FLOW;
+    }
+    struct sg_match match = {.generation = outcome->generation};
+    const __u32 own = direction == SG_IN ? config->policy_slot[SG_IN] : config->policy_slot[SG_OUT];
+    if (!sg_policy_is_open(own, match.generation, packet->key.family, 0) ||
+        !sg_opener_admitted(packet, config, direction == SG_IN ? SG_OUT : SG_IN, &match) ||
+        match.stage != SG_STAGE_ANY) {
+        return SG_REASON_TCP_NO_FLOW;
+    }
+    outcome->tracking = SG_TRACKING_OPEN_RULES;
+    sg_count_rule(outcome->rule, packet->length);
+    return SG_REASON_RULE;
+}
+
 /* Is this interface taking up connections that were open before it was filtered? */
 SG_INLINE int sg_adopts(__u32 interface_slot, __u64 now) {
     const struct sg_account* account = sg_account_at(interface_slot);
@@ -61,10 +87,10 @@ SG_INLINE int sg_adopts(__u32 interface_slot, __u64 now) {
 }
 
 /*
- * May a packet be one of a connection that was open before? TCP in mid-stream; of other protocols an answer, which
- * no rule of its own direction admits.
+ * May a packet be one of a connection that was open before? TCP in mid-stream; of other protocols what the workload
+ * answers and no rule of its own direction admits. Never what comes in unasked: anybody can send that.
  */
-SG_INLINE int sg_is_midstream(const struct sg_packet* packet, int admitted) {
+SG_INLINE int sg_is_midstream(const struct sg_packet* packet, __u32 direction, int admitted) {
     switch (packet->key.protocol) {
         case SG_PROTO_TCP:
             return (packet->tcp_flags & (SG_TCP_SYN | SG_TCP_RST | SG_TCP_FIN | SG_TCP_ACK)) == SG_TCP_ACK;
@@ -72,11 +98,11 @@ SG_INLINE int sg_is_midstream(const struct sg_packet* packet, int admitted) {
         case SG_PROTO_ICMPV6:
             return 0; /* asks again within seconds */
         default:
-            return !admitted;
+            return direction == SG_OUT && !admitted;
     }
 }
 
-/* The side with the higher port asked, when the rules would have let either. */
+/* The side with the higher port asked: when the rules would have let either, or nobody knows who sends. */
 SG_INLINE int sg_sender_asked(const struct sg_packet* packet) {
     return packet->source_port >= packet->destination_port;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "bpf/flow_table.h"
+#include "bpf/reclaim.h"
 #include "bpf/recount.h"
 
 struct sg_sweep_pass {
@@ -36,6 +37,10 @@ static long sg_sweep_one(__u32 index, struct sg_sweep_pass* pass) {
     if (!sg_flow_expired((__u32)pass->now, SG_READ(flow->last_seen), sg_flow_seconds(SG_WORD_STATE(word), config) + 1,
                          sg_config.ticks_per_second) ||
         !sg_flow_reap(slot, word)) {
+        if (sg_is_recyclable(flow, word, config, (__u32)pass->now) && sg_flow_reap(slot, word)) {
+            sg_count_recycled(flow->key.interface_slot);
+            return 0;
+        }
         sg_recount_one(flow->key.interface_slot, word);
     }
     return 0;

@@ -101,7 +101,7 @@ SG_GLOBAL int sg_tcp_segment(sg_context* context, const struct sg_packet* packet
             __u64* sequence = side ? &flow->sequence[1] : &flow->sequence[0];
             SG_WRITE(*sequence, SG_SEQUENCE(segment.end, segment.acknowledgement));
         }
-        return sg_flow_is_closing(state) && sg_tcp_opens(tcp.flags) ? SG_SEGMENT_NEW : SG_SEGMENT_FITS;
+        return sg_is_taken_over(word, tcp.flags) ? SG_SEGMENT_NEW : SG_SEGMENT_FITS;
     }
     if (tcp.flags & SG_TCP_SYN) {
         segment.scale = sg_tcp_scale(context, packet->transport_offset + 20u, packet->transport_offset + header);
@@ -111,6 +111,11 @@ SG_GLOBAL int sg_tcp_segment(sg_context* context, const struct sg_packet* packet
         .window = {SG_READ(flow->window[0]), SG_READ(flow->window[1])},
         .scale = {SG_READ(flow->scale[0]), SG_READ(flow->scale[1])},
     };
+    if (packet->flags & SG_PACKET_FRAGMENT_FIRST) { /* the rest brings no header: it may fill the window */
+        const __u64 other = side ? sides.sequence[0] : sides.sequence[1];
+        const __u32 most = SG_SEQUENCE_ACKNOWLEDGED(other) + sg_window_bytes(&sides, side == 0);
+        segment.end = sg_after(most, segment.end) ? most : segment.end;
+    }
     /* The SYN that opened the flow: nothing is known to hold it against. */
     const enum sg_segment_verdict verdict =
         sides.sequence[0] == 0 ? SG_SEGMENT_FITS : sg_judge_segment(&sides, side != 0, state, &segment);

@@ -67,7 +67,7 @@ SG_INLINE int sg_in_window(const struct sg_tcp_sides* sides, int side, const str
     }
     return sg_after(segment->end, SG_SEQUENCE_END(own) - room - 1) &&
            !sg_after(segment->acknowledgement, SG_SEQUENCE_END(other)) &&
-           sg_after(segment->acknowledgement, SG_SEQUENCE_END(other) - slack);
+           sg_after(segment->acknowledgement, SG_SEQUENCE_END(other) - slack - 1);
 }
 
 SG_INLINE enum sg_segment_verdict sg_judge_reset(const struct sg_tcp_sides* sides, int side, __u8 state,

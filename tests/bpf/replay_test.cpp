@@ -277,7 +277,8 @@ TEST(Replay, SweepsWhenEntriesRunOut) {
     const Answers answers = run(text, "", *host);
     ASSERT_EQ(answers.packets.size(), 72u);
     const auto refused = [](const std::string& one) { return one.starts_with("DROP opening-limit "); };
-    EXPECT_EQ(std::count_if(answers.packets.begin(), answers.packets.begin() + 70, refused), 62) << "8 are a share of 64";
+    EXPECT_EQ(std::count_if(answers.packets.begin(), answers.packets.begin() + 70, refused), 62)
+        << "8 are a share of 64";
     EXPECT_TRUE(refused(answers.packets[70])) << answers.packets[70];
     EXPECT_EQ(answers.packets[71], "PASS rule sgr-00000000000000053 udp-asked");
 }

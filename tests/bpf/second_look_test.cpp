@@ -127,6 +127,7 @@ TEST_P(SecondLook, AdoptionTakesUpMidstreamTcpByTheRulesOfEitherDirection) {
     EXPECT_EQ(tcp(SG_OUT, kAck | kPsh, ssh_ends_), SG_REASON_NO_RULE) << "off by default";
     adopt_for(5 * kSecond);
     EXPECT_EQ(tcp(SG_OUT, kAck | kPsh, ssh_ends_), SG_REASON_ADOPTED) << "the answer of a server comes first";
+    EXPECT_EQ(SG_WORD_TIER(only_flow().word), SG_TIER_OPENING) << "until the other side is seen";
     EXPECT_EQ(tcp(SG_IN, kAck | kPsh, ssh_ends_), SG_REASON_TRACKED);
     const sg_flow flow = only_flow();
     EXPECT_EQ(SG_WORD_FLAGS(flow.word), SG_FLOW_ADOPTED) << "opened from outside";
@@ -135,7 +136,13 @@ TEST_P(SecondLook, AdoptionTakesUpMidstreamTcpByTheRulesOfEitherDirection) {
     EXPECT_EQ(flow.packets[0], 1u);
     EXPECT_EQ(flow.packets[1], 1u);
     EXPECT_EQ(account().adopted, 1u);
-    EXPECT_EQ(tcp(SG_IN, kAck, {.peer_port = 40001, .own_port = 22}), SG_REASON_ADOPTED);
+    const Ends second{.peer_port = 40001, .own_port = 22};
+    EXPECT_EQ(tcp(SG_IN, kAck, second), SG_REASON_ADOPTED);
+    EXPECT_EQ(tcp(SG_OUT, kAck, second), SG_REASON_TRACKED);
+    for (const sg_flow& one : flows()) {
+        EXPECT_EQ(SG_WORD_STATE(one.word), SG_FLOW_ESTABLISHED);
+    }
+    EXPECT_EQ(account().opening, 0u);
     EXPECT_EQ(tcp(SG_IN, kAck, {.own_port = 23}), SG_REASON_NO_RULE) << "only what the rules admit";
     for (const int flags : {kSyn | kAck, kRst | kAck, kFin | kAck}) {
         EXPECT_NE(tcp(SG_OUT, flags, {.peer_port = 40002, .own_port = 22}), SG_REASON_ADOPTED) << flags;
@@ -159,13 +166,74 @@ TEST_P(SecondLook, AdoptionTakesTheHigherPortForTheOneThatAsked) {
 TEST_P(SecondLook, AdoptionTakesUpAnswersOfOtherProtocolsAndLeavesUntrackedFlowsUntracked) {
     use(StateBuilder(world())
             .allow("v/g", SG_OUT, kUdp, 53, 53, net())
+            .allow("v/g", SG_IN, kUdp, 161, 161, net())
             .allow("v/g", SG_IN, kTcp, 22, 22, anyone())
             .allow("v/g", SG_OUT, kTcp, 0, 65535, anyone()));
     adopt_for(5 * kSecond);
-    EXPECT_EQ(udp(SG_IN, {.peer_port = 53, .own_port = 5353}), SG_REASON_ADOPTED);
-    EXPECT_EQ(udp(SG_IN, {.peer_port = 54, .own_port = 5353}), SG_REASON_NO_RULE);
+    EXPECT_EQ(udp(SG_IN, {.peer_port = 53, .own_port = 5353}), SG_REASON_NO_RULE) << "anybody can send an answer";
+    EXPECT_EQ(udp(SG_OUT, {.peer_port = 40000, .own_port = 161}), SG_REASON_ADOPTED) << "what the workload answers";
+    EXPECT_EQ(udp(SG_OUT, {.peer_port = 40000, .own_port = 162}), SG_REASON_NO_RULE);
+    EXPECT_EQ(udp(SG_IN, {.peer_port = 40000, .own_port = 161}), SG_REASON_TRACKED);
     EXPECT_EQ(tcp(SG_IN, kAck, ssh_ends_), SG_REASON_RULE) << "SG-5.15: would never have been tracked";
     EXPECT_EQ(entries(), 1u);
+}
+
+TEST_P(SecondLook, AdoptionIsNoWayPastTheRules) {
+    use(StateBuilder(world()).allow("v/g", SG_OUT, kTcp, 0, 65535, net()).allow("v/g", SG_OUT, kUdp, 0, 65535, net()));
+    adopt_for(60 * kSecond);
+    EXPECT_EQ(tcp(SG_IN, kAck, ssh_ends_), SG_REASON_NO_RULE) << "the higher port asks: no rule lets it";
+    EXPECT_EQ(udp(SG_IN, {.peer_port = 40000, .own_port = 161}), SG_REASON_NO_RULE);
+    EXPECT_EQ(udp(SG_IN, {.peer_port = 1, .own_port = 161}), SG_REASON_NO_RULE);
+    const Ends forged{.peer_port = 21, .own_port = 22};  // as if port 22 of the workload had asked
+    EXPECT_EQ(tcp(SG_IN, kAck, forged), SG_REASON_ADOPTED);
+    EXPECT_EQ(tcp(SG_IN, kSyn, forged), SG_REASON_NO_RULE) << "a SYN opens a connection, whatever was adopted";
+    EXPECT_EQ(tcp(SG_IN, kAck, forged), SG_REASON_TRACKED);
+    EXPECT_EQ(SG_WORD_STATE(only_flow().word), SG_FLOW_SYN_RECEIVED) << "one side alone completes nothing (SG-5.44)";
+    wait(61 * kSecond);
+    EXPECT_EQ(tcp(SG_IN, kAck, forged), SG_REASON_NO_RULE);
+}
+
+TEST_P(SecondLook, ResetsKeepNoRevokedFlowAlive) {
+    use(ssh());
+    handshake(SG_IN, ssh_ends_);
+    use(world());
+    recheck();
+    ASSERT_EQ(tcp(SG_IN, kRst, ssh_ends_), SG_REASON_TRACKED);
+    wait(6 * kSecond);
+    ASSERT_EQ(tcp(SG_IN, kRst | kAck, ssh_ends_), SG_REASON_TRACKED);
+    wait(6 * kSecond);
+    EXPECT_EQ(tcp(SG_IN, kRst | kAck, ssh_ends_), SG_REASON_NO_RULE);
+}
+
+// SG-5.17 holds in strict mode too: the answers of a server that anybody may reach are no segments of no connection.
+TEST_P(SecondLook, StrictModePassesTheAnswersOfUntrackedFlows) {
+    StateBuilder open = world();
+    open.allow("v/g", SG_IN, kTcp, 80, 80, anyone()).allow("v/g", SG_OUT, kAllProtocols, 0, 0, anyone());
+    open.state().interfaces.at("a").tracking.strict = true;
+    use(open);
+    EXPECT_EQ(tcp(SG_IN, kSyn), SG_REASON_RULE);
+    EXPECT_EQ(tcp(SG_OUT, kSyn | kAck), SG_REASON_RULE);
+    EXPECT_EQ(tcp(SG_IN, kAck), SG_REASON_RULE);
+    EXPECT_EQ(entries(), 0u);
+    EXPECT_EQ(tcp(SG_OUT, kAck, {.peer_port = 443, .own_port = 50000}), SG_REASON_TCP_NO_FLOW) << "would be tracked";
+    EXPECT_EQ(tcp(SG_OUT, kSyn | kAck, {.own_port = 81}), SG_REASON_TCP_NO_FLOW) << "nobody may ask there";
+}
+
+TEST_P(SecondLook, TheSweeperRecyclesForAnInterfaceWithoutRoom) {
+    StateBuilder state = ssh();
+    state.state().interfaces.at("a").tracking.max_opening = 4;
+    state.state().interfaces.at("a").tracking.opening_recycle = 2;
+    use(state);
+    for (std::uint16_t port = 1; port <= 4; ++port) {
+        ASSERT_EQ(tcp(SG_IN, kSyn, {.peer_port = port, .own_port = 22}), SG_REASON_RULE);
+    }
+    policy_->programs().sweep_once(now_);
+    ASSERT_EQ(entries(), 4u) << "young";
+    wait(2 * kSecond + 1);
+    policy_->programs().sweep_once(now_);
+    EXPECT_EQ(entries(), 3u) << "one made room; the others are not in the way";
+    EXPECT_EQ(account().recycled, 1u);
+    EXPECT_EQ(tcp(SG_IN, kSyn, {.peer_port = 9, .own_port = 22}), SG_REASON_RULE);
 }
 
 SG_STATEMENTS(SecondLook);

@@ -130,10 +130,18 @@ class Wire(lab.LabTest):
         self.send_large(4000)
         self.assertTrue(self.lab.loop.run_until(lambda: server.received == 1, net.DEADLINE_S), self.reasons())
 
-    def test_a_port_rule_never_admits_a_later_fragment(self):  # SG-5.53
+    def test_later_fragments_follow_their_first(self):  # SG-5.54
         self.world.apply(["{protocol: udp, port: 53, cidr: 192.0.2.0/24}"], [])
         server = self.world.guest.serve_udp(53)
+        self.send_large(4000)
+        self.assertTrue(self.lab.loop.run_until(lambda: server.received == 1, net.DEADLINE_S), self.reasons())
+        self.assert_counts("in", "fragment-context", 2)
+
+    def test_a_port_rule_never_admits_a_later_fragment(self):  # SG-5.53
+        self.world.apply(["{protocol: udp, port: 54, cidr: 192.0.2.0/24}"], [])
+        server = self.world.guest.serve_udp(53)
         self.send_large(2000)
+        self.assert_counts("in", "no-rule", 1)
         self.assert_counts("in", "fragment-without-context", 1)
         self.assertEqual(server.received, 0)
 

@@ -92,7 +92,7 @@ void TestPrograms::sweep_once(std::uint64_t now_ms) {
 }
 
 std::vector<sg_flow> TestPrograms::live_flows() const {
-    auto snapshot = sandbox_->read_flows({});
+    auto snapshot = sandbox_->read_flows({.contexts = true});
     if (!snapshot) {
         fail("read flows", snapshot.error().message);
     }

@@ -274,7 +274,8 @@ private:
             const bool revokes =
                 revocation != Revocation::kKeep && (input_.revoke_always || admits_differently(config, before->config));
             config.epoch = checked_anew || revokes ? fresh : before->config.epoch;
-            config.recheck_since = revokes && revocation == Revocation::kRecheck ? fresh : before->config.recheck_since;
+            // kill is recheck, and more: what a list or a group no longer admits ends with its next packet.
+            config.recheck_since = revokes ? fresh : before->config.recheck_since;
             config.kill_since = revokes && revocation == Revocation::kKill ? fresh : before->config.kill_since;
             const bool same_config = std::memcmp(&config, &before->config, sizeof(config)) == 0;
             if (same_config && image.name == before->name && image.tracked_peers == before->tracked_peers) {

@@ -20,7 +20,7 @@
  * take none and see a directory before or after a rename, never half of one.
  *
  * Invariants:
- *   I1  v3/ and v2/ns-* are complete: they appear by rename(2) from staging when all is in them, the
+ *   I1  v3/ and v3/ns-* are complete: they appear by rename(2) from staging when all is in them, the
  *       free list is filled and the sweeper runs. What is under staging belongs to nobody and is removed
  *       by the next create or remove.
  *   I2  A device bound in sg_ifindex before its links exist, and until they are gone: an attached

@@ -78,7 +78,14 @@ SG_ABI_SIZE(struct sg_interface, 192);
 SG_ABI_OFFSET(struct sg_interface, config, 64);
 
 /* Rates of traffic that groups never filter, each with a token bucket per interface (SG-6.9). */
-enum sg_bucket { SG_BUCKET_LINK_IN = 0, SG_BUCKET_LINK_OUT, SG_BUCKET_SERVICE_IN, SG_BUCKET_SERVICE_OUT, SG_BUCKETS };
+enum sg_bucket {
+    SG_BUCKET_LINK_IN = 0, /* ARP, neighbour and listener discovery */
+    SG_BUCKET_LINK_OUT,
+    SG_BUCKET_SERVICE_IN,
+    SG_BUCKET_SERVICE_OUT,
+    SG_BUCKET_DHCP_IN, /* of its own: it comes from anywhere, and must not use up what neighbours need */
+    SG_BUCKETS
+};
 
 /*
  * Map sg_accounts, by interface slot: what its flows use of the table. Counters change by atomic addition of
@@ -94,9 +101,9 @@ enum sg_bucket { SG_BUCKET_LINK_IN = 0, SG_BUCKET_LINK_OUT, SG_BUCKET_SERVICE_IN
  *       44    4  corrected: how often a recount found another number
  *       48    8  quiet: `done` when the recount began
  *       56    8  adopt_until: ticks; until then connections that were open before are taken up, 0 = never
- *       64   32  bucket: {ticks:32, tokens:32} of each enum sg_bucket
- *       96    8  adopted: flows taken up
- *      104    8  recycled: unanswered flows that made room (opening_recycle)
+ *       64   40  bucket: {ticks:32, tokens:32} of each enum sg_bucket
+ *      104    4  adopted: flows taken up
+ *      108    4  recycled: unanswered flows that made room (opening_recycle)
  *      112    4  cursor: slot 0 only: where a refused opening looks for an expired record
  *      116    4  fragments: datagrams whose fragments may follow (SG-5.56)
  *      120    4  seen_fragments: the recount of those
@@ -116,8 +123,8 @@ struct sg_account {
     __u64 quiet;
     __u64 adopt_until;
     __u64 bucket[SG_BUCKETS];
-    __u64 adopted;
-    __u64 recycled;
+    __u32 adopted;
+    __u32 recycled;
     __u32 cursor;
     __u32 fragments;
     __u32 seen_fragments;

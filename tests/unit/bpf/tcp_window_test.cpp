@@ -127,9 +127,9 @@ TEST(TcpWindow, DataOutsideTheWindowIsOut) {
     EXPECT_EQ(c.judge(0, C::segment(kAck, a - 1000, b, 0)), SG_SEGMENT_FITS);
     EXPECT_EQ(c.judge(0, C::segment(kAck, a - 1001, b, 0)), SG_SEGMENT_OUT);
     EXPECT_EQ(c.judge(0, C::segment(kAck, a + 0x80000000U, b, 0)), SG_SEGMENT_OUT);
-    EXPECT_EQ(c.judge(0, C::segment(kAck, a, b + 1, 10)), SG_SEGMENT_OUT);             // acknowledges what nobody sent
-    EXPECT_EQ(c.judge(0, C::segment(kAck, a, b - SG_ACK_SLACK, 10)), SG_SEGMENT_OUT);  // RFC 5961 5
-    EXPECT_EQ(c.judge(0, C::segment(kAck, a, b - SG_ACK_SLACK + 1, 10)), SG_SEGMENT_FITS);
+    EXPECT_EQ(c.judge(0, C::segment(kAck, a, b + 1, 10)), SG_SEGMENT_OUT);  // acknowledges what nobody sent
+    EXPECT_EQ(c.judge(0, C::segment(kAck, a, b - SG_ACK_SLACK - 1, 10)), SG_SEGMENT_OUT);  // RFC 5961 5
+    EXPECT_EQ(c.judge(0, C::segment(kAck, a, b - SG_ACK_SLACK, 10)), SG_SEGMENT_FITS);
 }
 
 TEST(TcpWindow, ScalingCountsOnlyWhenBothOffered) {
