@@ -39,6 +39,9 @@ SG_INLINE int sg_flow_goes_on(struct sg_packet* packet, struct sg_flow* flow, __
     if (!sg_flow_is_older(flow, config->recheck_since)) {
         return 1;
     }
+    if (config->kill_since == config->recheck_since && sg_commit_runs()) {
+        return 1; /* for the moment: user space still tells both ends (--reset), and rules that go look alive */
+    }
     const __u8 type = packet->icmp_type;
     const __u8 code = packet->icmp_code;
     packet->icmp_type = flow->icmp_type;

@@ -121,7 +121,8 @@ struct AttachedDevice {
     std::array<unsigned, SG_DIRECTIONS> position{};
     std::array<unsigned, SG_DIRECTIONS> programs{};
     std::uint64_t generation = 0;
-    bool already = false;  // it was attached before
+    bool already = false;          // it was attached before
+    std::uint32_t adopting_s = 0;  // connections that run already are taken up for so long
     Role role{};
     std::vector<std::string> ladder;  // hooks that were refused before `hook`, each with its reason
     std::vector<std::string> foreign_before;

@@ -268,7 +268,7 @@ class Adoption(Live):
         ssh = self.lab.connect(self.lab.tcp(w.peer, w.guest, 22))
         w.apply([FROM_PEER], [])
         self.assertFalse(ssh.exchange(DEAD_S))
-        self.lab.sgbpf("attach", "web0", "--adopt", "60")
+        self.assert_says(self.lab.sgbpf("attach", "web0", "--adopt", "60"), "adopting existing connections for 60 s")
         self.assertTrue(ssh.exchange(), "also later, at a device that is attached")
 
     def test_what_no_rule_admits_is_not(self):

@@ -243,9 +243,15 @@ void attach_found(const Engine::Parts& parts, const ApplyOptions& options, const
                 fmt::format("{}: {} is NOT filtered: {}", name, device_words(device), attached.error().message));
             continue;
         }
-        parts.journal(options.who, fmt::format("attach {} {}", name, device_words(device)),
+        parts.journal(options.who,
+                      fmt::format("attach {} {}{}", name, device_words(device), adopting_words(options.adopt_seconds)),
                       to_hex(transition.host.control.digest), &report.notes);
+        attached->adopting_s = options.adopt_seconds;
         report.attached.push_back(std::move(*attached));
+    }
+    if (options.adopt_seconds != 0 && report.attached.empty()) {
+        report.notes.emplace_back(
+            "--adopt: this apply attached no device; sgbpf attach NAME --adopt is for one that is attached");
     }
 }
 

@@ -201,8 +201,10 @@ Result<AttachReport> Engine::attach(const std::string& interface, HookChoice hoo
                 fmt::format("{}: {} is NOT filtered: {}", name, device_words(device), attached.error().message));
             continue;
         }
-        if (!attached->already) {
-            parts_->journal(caller_text(), fmt::format("attach {} {}", name, device_words(device)),
+        attached->adopting_s = adopt_seconds;
+        if (!attached->already || adopt_seconds != 0) {
+            parts_->journal(caller_text(),
+                            fmt::format("attach {} {}{}", name, device_words(device), adopting_words(adopt_seconds)),
                             to_hex(host->control.digest), nullptr);
         }
         report.attached.push_back(std::move(*attached));

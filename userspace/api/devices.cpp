@@ -75,6 +75,10 @@ bool same_device(const Device& a, const Device& b) {
     return a.ifindex != 0 && a.ifindex == b.ifindex && a.netns == b.netns;
 }
 
+std::string adopting_words(std::uint32_t seconds) {
+    return seconds == 0 ? "" : fmt::format(", adopting existing connections for {} s", seconds);
+}
+
 std::string device_words(const Device& device) {
     return device.netns.empty() ? device.name : device.name + " in netns " + device.netns;
 }

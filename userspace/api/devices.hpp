@@ -28,6 +28,7 @@ struct DeviceSearch {
 Result<DeviceSearch> find_devices(Datapath& datapath, const std::map<std::string, Interface>& interfaces);
 
 bool same_device(const Device& a, const Device& b);  // by namespace and ifindex
+std::string adopting_words(std::uint32_t seconds);   // ", adopting existing connections for 60 s"; 0: empty
 std::string device_words(const Device& device);      // "tap-web0", "eth0 in netns blue"
 
 }  // namespace sgbpf

@@ -94,7 +94,9 @@ std::string attached_text(const AttachedDevice& device) {
     if (device.position[SG_IN] != device.position[SG_OUT] || device.programs[SG_IN] != device.programs[SG_OUT]) {
         text += fmt::format(" in and {}/{} out", device.position[SG_OUT], device.programs[SG_OUT]);
     }
-    return text + fmt::format(", generation {}{}", device.generation, device.already ? " (was attached)" : "");
+    text += fmt::format(", generation {}{}", device.generation, device.already ? " (was attached)" : "");
+    return device.adopting_s == 0 ? text
+                                  : text + fmt::format(", adopting existing connections for {} s", device.adopting_s);
 }
 
 std::string ladder_text(const AttachedDevice& device) {
@@ -115,6 +117,7 @@ Json attached_json(const AttachedDevice& device) {
             {"Programs", {{"In", device.programs[SG_IN]}, {"Out", device.programs[SG_OUT]}}},
             {"Generation", device.generation},
             {"WasAttached", device.already},
+            {"AdoptingSeconds", device.adopting_s},
             {"Refused", device.ladder},
             {"ForeignBefore", device.foreign_before},
             {"ForeignXdp", device.foreign_xdp}};
