@@ -86,15 +86,11 @@ TrackingOptions read_tracking(Site site, Report& report) {
             }
         }
     }
-    const auto within = [&](const char* key, const std::optional<std::uint32_t>& value) {
-        if (value && options.max_flows && *value > *options.max_flows) {
-            const Path here = site.path / key;
-            report.error(fields.find(key)->place, here,
-                         fmt::format("{} flows are more than max_flows, {}", *value, *options.max_flows));
-        }
-    };
-    within("max_opening", options.max_opening);
-    within("reserved", options.reserved);
+    if (options.reserved && options.max_flows && *options.reserved > *options.max_flows) {
+        const Path here = site.path / "reserved";
+        report.error(fields.find("reserved")->place, here,
+                     fmt::format("{} flows are more than max_flows, {}", *options.reserved, *options.max_flows));
+    }
     if (const YamlNode* node = fields.find("opening_recycle")) {
         const Path here = site.path / "opening_recycle";
         options.opening_recycle = read_recycle({*node, here}, report);
